@@ -1,0 +1,1 @@
+//! The HTTP plane: server, pipeline, forwarding, policies, actions.

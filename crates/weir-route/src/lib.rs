@@ -1,0 +1,1 @@
+//! Host and path matching: built once, looked up without allocating.

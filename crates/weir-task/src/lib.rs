@@ -1,0 +1,1 @@
+//! Running things: drain signal, deadlines, snapshots that are swapped whole.

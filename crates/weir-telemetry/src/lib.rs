@@ -1,0 +1,1 @@
+//! What code may emit: counters, histograms, access records, events.

@@ -1,0 +1,1 @@
+//! For tests only: fake upstreams, raw clients, the real binary under test.

@@ -1,0 +1,1 @@
+//! Endpoints: balancers, health, pools, dialling.
