@@ -1,1 +1,33 @@
-//! For tests only: fake upstreams, raw clients, the real binary under test.
+//! For tests only: the real binary under test, scripted upstreams and raw clients.
+//!
+//! Everything here is blocking and runs on plain threads, so that a test reads from top to bottom. Each wait
+//! is bounded ([`wait::PATIENCE`]) and watches a real condition; ports come from the kernel; processes are ended
+//! by the handle that started them. Both ends are strict: a [`RawClient`] and an [`Origin`] refuse any message
+//! that is not plain HTTP/1.1, so every test also proves that the gateway writes well-formed messages.
+
+pub mod behaviour;
+mod client;
+mod fault;
+mod gate;
+mod gateway;
+mod load;
+mod message;
+mod metrics;
+mod nginx;
+mod origin;
+mod problem;
+pub mod wait;
+pub mod websocket;
+mod wire;
+
+pub use client::RawClient;
+pub use fault::{Blackhole, Refusing};
+pub use gate::Gate;
+pub use gateway::{Gateway, GatewayOptions};
+pub use load::{Curl, Load, LoadReport, curl, wrk};
+pub use message::{Fields, Head, Response};
+pub use metrics::Metrics;
+pub use nginx::Nginx;
+pub use origin::{After, Connection, Origin, Request};
+pub use problem::Problem;
+pub use wire::{Ending, ReadError};
