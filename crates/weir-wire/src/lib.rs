@@ -1,1 +1,6 @@
-//! Protocol state machines without sockets.
+//! Protocol state machines without sockets: bytes come in and go out as slices, time is never read.
+//!
+//! Every parser here is strict, bounded and total: any input gives a value or a typed error, never a
+//! panic, and never more memory than its limits name. HTTP/1.1 (RFC 9110, RFC 9112) is in [`http1`].
+
+pub mod http1;

@@ -1,0 +1,206 @@
+macro_rules! known {
+    ($( $variant:ident = $text:literal ),+ $(,)?) => {
+        /// A field name that the gateway itself reads, writes or removes; all others are [`Known::Other`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        #[allow(missing_docs)] // Each variant is the field's name.
+        pub enum Known { Other, $( $variant, )+ }
+
+        impl Known {
+            /// The name in lower case; empty for [`Known::Other`].
+            pub const fn as_str(self) -> &'static str {
+                match self { Self::Other => "", $( Self::$variant => $text, )+ }
+            }
+
+            const ALL: &'static [(&'static str, Self)] = &[ $( ($text, Self::$variant), )+ ];
+        }
+    };
+}
+
+known! {
+    Accept = "accept",
+    AltSvc = "alt-svc",
+    Authorization = "authorization",
+    Connection = "connection",
+    ContentEncoding = "content-encoding",
+    ContentLength = "content-length",
+    ContentRange = "content-range",
+    ContentType = "content-type",
+    Cookie = "cookie",
+    Date = "date",
+    Expect = "expect",
+    Forwarded = "forwarded",
+    Host = "host",
+    Http2Settings = "http2-settings",
+    KeepAlive = "keep-alive",
+    Location = "location",
+    MaxForwards = "max-forwards",
+    Origin = "origin",
+    ProxyAuthenticate = "proxy-authenticate",
+    ProxyAuthorization = "proxy-authorization",
+    ProxyConnection = "proxy-connection",
+    SecWebSocketAccept = "sec-websocket-accept",
+    SecWebSocketKey = "sec-websocket-key",
+    SecWebSocketVersion = "sec-websocket-version",
+    Server = "server",
+    SetCookie = "set-cookie",
+    Te = "te",
+    Traceparent = "traceparent",
+    Tracestate = "tracestate",
+    Trailer = "trailer",
+    TransferEncoding = "transfer-encoding",
+    Upgrade = "upgrade",
+    UserAgent = "user-agent",
+    WeirError = "weir-error",
+    XForwardedFor = "x-forwarded-for",
+    XForwardedHost = "x-forwarded-host",
+    XForwardedPort = "x-forwarded-port",
+    XForwardedProto = "x-forwarded-proto",
+    XRealIp = "x-real-ip",
+    XRequestId = "x-request-id",
+}
+
+const NAME_MAX: usize = 24;
+
+/// For each length, where its names stand in [`SORTED`]: most lookups compare one or two names.
+const BY_LENGTH: [(u8, u8); NAME_MAX + 1] = {
+    let mut index = [(0u8, 0u8); NAME_MAX + 1];
+    let mut length = 0;
+    let mut position = 0u8;
+    while length <= NAME_MAX {
+        let start = position;
+        let mut i = 0;
+        while i < Known::ALL.len() {
+            if Known::ALL[i].0.len() == length {
+                position += 1;
+            }
+            i += 1;
+        }
+        index[length] = (start, position);
+        length += 1;
+    }
+    index
+};
+
+const SORTED: [(&str, Known); Known::ALL.len()] = {
+    let mut sorted = [("", Known::Other); Known::ALL.len()];
+    let mut length = 0;
+    let mut position = 0;
+    while length <= NAME_MAX {
+        let mut i = 0;
+        while i < Known::ALL.len() {
+            if Known::ALL[i].0.len() == length {
+                sorted[position] = Known::ALL[i];
+                position += 1;
+            }
+            i += 1;
+        }
+        length += 1;
+    }
+    assert!(position == sorted.len(), "NAME_MAX is shorter than a known name");
+    sorted
+};
+
+impl Known {
+    /// Which known name this is, whatever its case.
+    #[inline]
+    pub fn of(name: &[u8]) -> Self {
+        if name.len() > NAME_MAX {
+            return Self::Other;
+        }
+        let (start, end) = BY_LENGTH[name.len()];
+        SORTED[start as usize..end as usize]
+            .iter()
+            .find(|(text, _)| {
+                // The last byte tells most names of a length apart.
+                text.as_bytes()[text.len() - 1] == name[name.len() - 1].to_ascii_lowercase()
+                    && name.eq_ignore_ascii_case(text.as_bytes())
+            })
+            .map_or(Self::Other, |(_, known)| *known)
+    }
+
+    /// The known name that `name` would be if its underscores and dots were hyphens, where it is not that name itself.
+    ///
+    /// CGI and WSGI servers fold `X_Real_IP` and `X-Real-IP` into one variable, so a twin would speak for the gateway.
+    pub fn twin_of(name: &[u8]) -> Option<Self> {
+        if name.len() > NAME_MAX || !name.iter().any(|b| matches!(b, b'_' | b'.')) {
+            return None;
+        }
+        let mut folded = [0u8; NAME_MAX];
+        for (to, from) in folded.iter_mut().zip(name) {
+            *to = if matches!(from, b'_' | b'.') { b'-' } else { *from };
+        }
+        Some(Self::of(&folded[..name.len()])).filter(|known| *known != Self::Other)
+    }
+
+    /// Whether the field belongs to one connection and is never forwarded (RFC 9110 section 7.6.1).
+    pub const fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Connection
+                | Self::KeepAlive
+                | Self::ProxyConnection
+                | Self::Te
+                | Self::TransferEncoding
+                | Self::Upgrade
+                | Self::Http2Settings
+        )
+    }
+
+    /// Whether the field must not stand in a trailer section: framing, routing, authentication, and what the
+    /// gateway vouches for (RFC 9110 section 6.5.1).
+    pub const fn is_forbidden_in_trailers(self) -> bool {
+        self.is_hop_by_hop()
+            || matches!(
+                self,
+                Self::Authorization
+                    | Self::ContentEncoding
+                    | Self::ContentLength
+                    | Self::ContentRange
+                    | Self::ContentType
+                    | Self::Cookie
+                    | Self::Expect
+                    | Self::Forwarded
+                    | Self::Host
+                    | Self::Location
+                    | Self::MaxForwards
+                    | Self::ProxyAuthenticate
+                    | Self::ProxyAuthorization
+                    | Self::SetCookie
+                    | Self::Trailer
+                    | Self::Traceparent
+                    | Self::WeirError
+                    | Self::XForwardedFor
+                    | Self::XForwardedHost
+                    | Self::XForwardedPort
+                    | Self::XForwardedProto
+                    | Self::XRealIp
+                    | Self::XRequestId
+            )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_name_is_found_in_any_case() {
+        for (text, known) in Known::ALL {
+            assert_eq!(Known::of(text.as_bytes()), *known);
+            assert_eq!(Known::of(text.to_ascii_uppercase().as_bytes()), *known);
+            assert_eq!(known.as_str(), *text);
+        }
+        for other in ["", "hos", "hosts", "x-team", "content_length", "a-name-longer-than-every-known-one"] {
+            assert_eq!(Known::of(other.as_bytes()), Known::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn underscore_and_dot_twins_are_seen() {
+        assert_eq!(Known::twin_of(b"X_Real_IP"), Some(Known::XRealIp));
+        assert_eq!(Known::twin_of(b"x-forwarded.for"), Some(Known::XForwardedFor));
+        assert_eq!(Known::twin_of(b"x-real-ip"), None);
+        assert_eq!(Known::twin_of(b"my_name"), None);
+    }
+}
