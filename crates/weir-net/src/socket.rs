@@ -1,0 +1,161 @@
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::Buffer;
+
+/// A connected byte stream, whatever carries it.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A unix stream socket.
+    Unix(UnixStream),
+}
+
+macro_rules! each {
+    ($self:expr, $socket:ident => $body:expr) => {
+        match $self {
+            Self::Tcp($socket) => $body,
+            Self::Unix($socket) => $body,
+        }
+    };
+}
+
+impl Socket {
+    /// Connects over TCP, without delay for small writes.
+    ///
+    /// # Errors
+    ///
+    /// What connect(2) says.
+    pub async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self::Tcp(stream))
+    }
+
+    /// Connects to a unix socket.
+    ///
+    /// # Errors
+    ///
+    /// What connect(2) says.
+    pub async fn connect_unix(path: &Path) -> io::Result<Self> {
+        UnixStream::connect(path).await.map(Self::Unix)
+    }
+
+    /// Reads into the buffer's room; 0 at the end of the stream. The room must not be empty.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::new(buffer.room());
+        debug_assert!(room.capacity() > 0, "a read without room looks like the end");
+        ready!(each!(self, s => Pin::new(s).poll_read(cx, &mut room)))?;
+        let count = room.filled().len();
+        buffer.advance(count);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes what the kernel takes.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, s => Pin::new(s).poll_write(cx, bytes))
+    }
+
+    /// Writes what the kernel takes of several pieces.
+    pub fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, s => Pin::new(s).poll_write_vectored(cx, pieces))
+    }
+
+    /// Ends the writing direction.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, s => Pin::new(s).poll_shutdown(cx))
+    }
+
+    /// Waits until there is something to read, the end of the stream or an error among it.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, s => s.poll_read_ready(cx))
+    }
+
+    /// Reads without waiting; [`io::ErrorKind::WouldBlock`] where there is nothing.
+    ///
+    /// Costs no system call where the runtime has not heard of anything to read.
+    ///
+    /// # Errors
+    ///
+    /// What read(2) says.
+    pub fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        each!(self, s => s.try_read(bytes))
+    }
+
+    /// Whether a connection that should be silent is so: open, and nothing came.
+    ///
+    /// Asks the kernel, not the runtime's memory of what it heard: costs one system call.
+    pub fn is_silent(&self) -> bool {
+        let mut byte = [0u8; 1];
+        let peeked = rustix::net::recv(
+            self.as_fd(),
+            &mut byte,
+            rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT,
+        );
+        matches!(peeked, Err(error) if error == rustix::io::Errno::AGAIN)
+    }
+
+    /// Makes the close of this socket a reset, so that the peer cannot take what it got for the whole.
+    pub fn reset_on_close(&self) {
+        if let Self::Tcp(stream) = self {
+            // A socket that refuses the option is closed in the ordinary way.
+            let _unset = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+
+    /// Waits as `operation`, a non-blocking system call on this socket, needs for reading.
+    ///
+    /// # Errors
+    ///
+    /// What the operation says, but [`io::ErrorKind::WouldBlock`].
+    pub fn poll_read_with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut operation: impl FnMut() -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            ready!(self.poll_readable(cx))?;
+            match each!(self, s => s.try_io(tokio::io::Interest::READABLE, &mut operation)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Waits as `operation`, a non-blocking system call on this socket, needs for writing.
+    ///
+    /// # Errors
+    ///
+    /// What the operation says, but [`io::ErrorKind::WouldBlock`].
+    pub fn poll_write_with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut operation: impl FnMut() -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            ready!(each!(self, s => s.poll_write_ready(cx)))?;
+            match each!(self, s => s.try_io(tokio::io::Interest::WRITABLE, &mut operation)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        each!(self, s => s.as_fd())
+    }
+}
