@@ -2,6 +2,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -101,7 +102,9 @@ impl GatewayOptions {
 fn write_config(file: &Path, yaml: &str) {
     let has_admin = yaml.lines().any(|line| line.starts_with("admin:"));
     let admin = if has_admin { "" } else { "\nadmin: { bind: \"127.0.0.1:0\" }\n" };
-    let beside = file.with_extension("new");
+    // Two writers at once each have their own.
+    static WRITES: AtomicUsize = AtomicUsize::new(0);
+    let beside = file.with_extension(format!("new-{}", WRITES.fetch_add(1, Ordering::Relaxed)));
     std::fs::write(&beside, format!("{yaml}{admin}")).expect("the test's own folder is writable");
     std::fs::rename(&beside, file).expect("the test's own folder is writable");
 }

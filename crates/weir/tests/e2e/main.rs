@@ -1,0 +1,26 @@
+//! The real binary between real clients and real servers, one module per theme.
+//!
+//! One test binary, so that tests that mostly wait run beside each other and the kit is linked once. Every test
+//! starts its own gateway on ports of the kernel's choice.
+
+mod abuse;
+mod admin;
+mod balancing;
+mod config;
+mod drain;
+mod errors;
+mod forwarded;
+mod forwarding;
+mod framing;
+mod health;
+mod limits;
+mod logging;
+mod reload;
+mod retry;
+mod routing;
+mod streaming;
+mod timeouts;
+mod upgrade;
+mod upstream_faults;
+
+use config::{Config, binary, start};
