@@ -1,0 +1,162 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::{Place, Source, Span};
+
+/// A value of the tree, with the place where it was written. Cloning is cheap: children are shared.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub(crate) source: Arc<Source>,
+    pub(crate) span: Span,
+    pub(crate) value: Value,
+}
+
+/// What a node holds.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// A text, number, boolean or null: YAML's difference is made by the key that wants it.
+    Scalar(Scalar),
+    /// A sequence.
+    List(Arc<Vec<Node>>),
+    /// A mapping, in the order it was written, keys distinct.
+    Map(Arc<Vec<Entry>>),
+}
+
+/// A scalar after quotes and variables are resolved.
+#[derive(Debug, Clone)]
+pub struct Scalar {
+    /// The text.
+    pub text: Box<str>,
+    /// Written without quotes: may be a number, a boolean or null.
+    pub plain: bool,
+    /// A variable went into it; problems then show what was written instead.
+    pub expanded: bool,
+}
+
+/// One key of a mapping with its value. The key is always a scalar.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The key, with its place.
+    pub key: Node,
+    /// The value.
+    pub value: Node,
+}
+
+impl Entry {
+    /// The key's text.
+    pub fn name(&self) -> &str {
+        self.key.text().unwrap_or_default()
+    }
+}
+
+impl Node {
+    /// Where the node was written.
+    pub fn place(&self) -> Place {
+        Place { source: Arc::clone(&self.source), span: self.span }
+    }
+
+    /// The source that the node was written in.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// What the node holds.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// A scalar's text, plain or quoted; `None` for lists, mappings and null.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(scalar) if !self.is_null() => Some(&scalar.text),
+            _ => None,
+        }
+    }
+
+    /// A plain scalar's text: what may be a number or a boolean.
+    pub fn plain(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(scalar) if scalar.plain => Some(&scalar.text),
+            _ => None,
+        }
+    }
+
+    /// `true` or `false`, without quotes, as YAML 1.2 has them.
+    pub fn boolean(&self) -> Option<bool> {
+        match self.plain()? {
+            "true" | "True" | "TRUE" => Some(true),
+            "false" | "False" | "FALSE" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// A decimal, `0x` or `0o` integer without quotes.
+    pub fn integer(&self) -> Option<i64> {
+        let text = self.plain()?;
+        match (text.strip_prefix("0x"), text.strip_prefix("0o")) {
+            (Some(hex), _) if !hex.starts_with(['+', '-']) => i64::from_str_radix(hex, 16).ok(),
+            (_, Some(octal)) if !octal.starts_with(['+', '-']) => i64::from_str_radix(octal, 8).ok(),
+            _ => text.parse().ok(),
+        }
+    }
+
+    /// Nothing was written, or `null` or `~`.
+    pub fn is_null(&self) -> bool {
+        matches!(self.plain(), Some("" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    /// `off` or `false`.
+    pub fn is_off(&self) -> bool {
+        self.text() == Some("off") || self.boolean() == Some(false)
+    }
+
+    /// The items of a list.
+    pub fn items(&self) -> Option<&[Self]> {
+        match &self.value {
+            Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The items of a list, or the node itself as the only one.
+    pub fn one_or_many(&self) -> &[Self] {
+        self.items().unwrap_or(std::slice::from_ref(self))
+    }
+
+    /// The entries of a mapping.
+    pub fn entries(&self) -> Option<&[Entry]> {
+        match &self.value {
+            Value::Map(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    /// The value of a mapping's key.
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        self.entries()?.iter().find(|entry| entry.name() == name).map(|entry| &entry.value)
+    }
+
+    /// The text as a path; a relative one starts at the directory of the file that names it.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.text().map(|text| self.source.directory().join(text))
+    }
+
+    /// The value in a few words for a message: `` `10x` ``, "a list", "nothing". A variable is shown by its name.
+    pub fn describe(&self) -> String {
+        match &self.value {
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a mapping".to_owned(),
+            Value::Scalar(_) if self.is_null() => "nothing".to_owned(),
+            Value::Scalar(scalar) if scalar.expanded => quoted(&self.source.veiled(self.span.range())),
+            Value::Scalar(scalar) => quoted(&scalar.text),
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    const SHOWN_MAX: usize = 60;
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((cut, _)) => format!("`{}…`", &text[..cut]),
+        None => format!("`{text}`"),
+    }
+}

@@ -1,0 +1,344 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as Marks, Tag};
+
+use crate::expand::expand;
+use crate::{Code, Entry, Node, Place, Problem, Problems, Scalar, Source, SourceReader, Span, Value};
+
+/// Largest configuration file: 16 MiB, about eighty thousand routes.
+pub const FILE_BYTES_MAX: usize = 16 << 20;
+/// Lists and mappings in each other, aliases included.
+pub const DEPTH_MAX: usize = 64;
+/// Nodes of one file, an alias counted as often as it is used.
+pub const NODES_MAX: usize = 1_000_000;
+/// Nodes that aliases may add to a file of `n` nodes: this, and ten times `n`. Real files stay far below.
+const ALIAS_NODES_FREE: usize = 10_000;
+
+/// Reads the one document of `source`. `None`: empty, or not readable at all; the problems say which.
+pub(crate) fn parse(
+    source: &Arc<Source>,
+    reader: &dyn SourceReader,
+    budget: &mut usize,
+    problems: &Problems,
+) -> Option<Node> {
+    let offsets = Offsets::of(source.text());
+    let anchors = HashMap::new();
+    let builder = Builder {
+        source,
+        reader,
+        problems,
+        budget,
+        offsets,
+        anchors,
+        stack: Vec::new(),
+        root: None,
+        own: 0,
+        aliased: 0,
+    };
+    builder.run()
+}
+
+/// Turns the parser's character indices into bytes.
+struct Offsets(Option<Vec<u32>>);
+
+impl Offsets {
+    fn of(text: &str) -> Self {
+        let table = || text.char_indices().map(|(byte, _)| byte as u32).chain([text.len() as u32]).collect();
+        Self((!text.is_ascii()).then(table))
+    }
+
+    fn byte(&self, index: usize, len: usize) -> u32 {
+        match &self.0 {
+            None => index.min(len) as u32,
+            Some(table) => table.get(index).copied().unwrap_or(len as u32),
+        }
+    }
+}
+
+/// A node with what an alias to it would cost.
+#[derive(Clone)]
+struct Built {
+    node: Node,
+    nodes: usize,
+    height: usize,
+}
+
+enum Children {
+    List(Vec<Node>),
+    Map { entries: Vec<Entry>, key: Option<Node>, merges: Vec<Node> },
+}
+
+struct Frame {
+    anchor: usize,
+    span: Span,
+    children: Children,
+    nodes: usize,
+    height: usize,
+}
+
+struct Builder<'a> {
+    source: &'a Arc<Source>,
+    reader: &'a dyn SourceReader,
+    problems: &'a Problems,
+    budget: &'a mut usize,
+    offsets: Offsets,
+    anchors: HashMap<usize, Built>,
+    stack: Vec<Frame>,
+    root: Option<Node>,
+    own: usize,
+    aliased: usize,
+}
+
+impl Builder<'_> {
+    fn run(mut self) -> Option<Node> {
+        let source = Arc::clone(self.source);
+        let mut parser = Parser::new_from_str(source.text());
+        let mut documents = 0;
+        while let Some(event) = parser.next_event() {
+            let step = match event {
+                Err(error) => Err(self.syntax(&error)),
+                Ok((Event::DocumentStart(_), marks)) => {
+                    documents += 1;
+                    if documents > 1 { Err(self.second_document(marks)) } else { Ok(()) }
+                }
+                Ok((Event::StreamEnd, _)) => break,
+                Ok((event, marks)) => self.event(event, marks),
+            };
+            if let Err(problem) = step {
+                // One fault of the text hides the rest of this file; others are still read.
+                self.problems.push(*problem);
+                return None;
+            }
+        }
+        self.root
+    }
+
+    fn event(&mut self, event: Event<'_>, marks: Marks) -> Result<(), Box<Problem>> {
+        let span = self.span(marks);
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.tag(tag.as_deref(), span)?;
+                self.count(span)?;
+                let node = self.scalar(&text, style, span);
+                self.add(Built { node, nodes: 1, height: 0 }, anchor)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.tag(tag.as_deref(), span)?;
+                self.open(anchor, span, Children::List(Vec::new()))
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.tag(tag.as_deref(), span)?;
+                self.open(anchor, span, Children::Map { entries: Vec::new(), key: None, merges: Vec::new() })
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(span),
+            Event::Alias(anchor) => self.alias(anchor, span),
+            _ => Ok(()),
+        }
+    }
+
+    fn scalar(&mut self, text: &str, style: ScalarStyle, span: Span) -> Node {
+        let plain = style == ScalarStyle::Plain;
+        let mut scalar = Scalar { text: text.into(), plain, expanded: false };
+        let is_key =
+            matches!(self.stack.last(), Some(Frame { children: Children::Map { key: None, .. }, .. }));
+        if !is_key {
+            match expand(text, self.reader, self.budget) {
+                Ok(None) => {}
+                Ok(Some(text)) => {
+                    scalar.expanded = true;
+                    scalar.text = text.into();
+                }
+                Err(fault) => {
+                    let place = Place { source: Arc::clone(self.source), span };
+                    self.problems.push(Problem::error(fault.code, place, fault.message).help(fault.help));
+                }
+            }
+        }
+        self.node(span, Value::Scalar(scalar))
+    }
+
+    fn open(&mut self, anchor: usize, span: Span, children: Children) -> Result<(), Box<Problem>> {
+        self.count(span)?;
+        if self.stack.len() >= DEPTH_MAX {
+            return Err(self.too_deep(span));
+        }
+        self.stack.push(Frame { anchor, span, children, nodes: 1, height: 1 });
+        Ok(())
+    }
+
+    fn close(&mut self, end: Span) -> Result<(), Box<Problem>> {
+        let Some(frame) = self.stack.pop() else { return Ok(()) };
+        // A flow collection ends at its bracket, a block collection with its last child.
+        let bracket = self.source.text().as_bytes().get(frame.span.start as usize);
+        let mut span = frame.span;
+        span.end = if matches!(bracket, Some(b'[' | b'{')) && frame.span.end > frame.span.start {
+            end.end
+        } else {
+            last_end(&frame.children, self.source).unwrap_or(frame.span.end)
+        };
+        let Frame { anchor, children, mut nodes, height, .. } = frame;
+        let value = match children {
+            Children::List(items) => Value::List(Arc::new(items)),
+            Children::Map { mut entries, merges, .. } => {
+                self.repeated(&mut entries);
+                for from in &merges {
+                    let added = self.merge(&mut entries, from)?;
+                    nodes += added;
+                }
+                Value::Map(Arc::new(entries))
+            }
+        };
+        let node = self.node(span, value);
+        self.add(Built { node, nodes, height }, anchor)
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Box<Problem>> {
+        let Some(built) = self.anchors.get(&anchor).cloned() else {
+            let message = "this alias stands inside the value it names".to_owned();
+            return Err(self.problem(Code::SYNTAX, span, message));
+        };
+        self.expand_by(built.nodes, span)?;
+        if self.stack.len() + built.height > DEPTH_MAX {
+            return Err(self.too_deep(span));
+        }
+        self.add(built, 0)
+    }
+
+    /// Puts a finished node where it belongs and remembers it under its anchor.
+    fn add(&mut self, built: Built, anchor: usize) -> Result<(), Box<Problem>> {
+        if anchor != 0 {
+            self.anchors.insert(anchor, built.clone());
+        }
+        let Built { node, nodes, height } = built;
+        let Some(frame) = self.stack.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        frame.nodes += nodes;
+        frame.height = frame.height.max(height + 1);
+        match &mut frame.children {
+            Children::List(items) => items.push(node),
+            Children::Map { entries, key, merges } => match key.take() {
+                Some(key) if key.plain() == Some("<<") => merges.push(node),
+                Some(key) => entries.push(Entry { key, value: node }),
+                None if matches!(node.value, Value::Scalar(_)) => *key = Some(node),
+                None => {
+                    let message = "a key must be a text, not a list or a mapping".to_owned();
+                    return Err(self.problem(Code::BAD_KEY, node.span, message));
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Reports keys that are there twice and keeps the first of each.
+    fn repeated(&self, entries: &mut Vec<Entry>) {
+        let mut first: HashMap<&str, &Node> = HashMap::with_capacity(entries.len());
+        let mut again = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            if let Some(earlier) = first.get(entry.name()) {
+                let message = format!("the key `{}` is there twice", entry.name());
+                let problem = Problem::error(Code::REPEATED_KEY, &entry.key, message)
+                    .label("again here")
+                    .also(*earlier, "first defined here");
+                self.problems.push(problem);
+                again.push(index);
+            } else {
+                first.insert(entry.name(), &entry.key);
+            }
+        }
+        drop(first);
+        for index in again.into_iter().rev() {
+            entries.remove(index);
+        }
+    }
+
+    /// Adds the keys of a merge key's value that are not there yet; says how many nodes that added.
+    fn merge(&mut self, entries: &mut Vec<Entry>, from: &Node) -> Result<usize, Box<Problem>> {
+        let mut added = 0;
+        for map in from.one_or_many() {
+            let Some(more) = map.entries() else {
+                let message = format!("`<<` merges mappings, got {}", map.describe());
+                return Err(Box::new(Problem::error(Code::BAD_MERGE, map, message)));
+            };
+            // Each merged map was counted in full where its alias stands; a copied entry counts once more.
+            self.expand_by(more.len(), map.span)?;
+            added += more.len();
+            let there: std::collections::HashSet<Box<str>> =
+                entries.iter().map(|e| e.name().into()).collect();
+            entries.extend(more.iter().filter(|entry| !there.contains(entry.name())).cloned());
+        }
+        Ok(added)
+    }
+
+    fn expand_by(&mut self, nodes: usize, span: Span) -> Result<(), Box<Problem>> {
+        self.aliased = self.aliased.saturating_add(nodes);
+        let allowed = (ALIAS_NODES_FREE + 10 * self.own).min(NODES_MAX.saturating_sub(self.own));
+        if self.aliased > allowed {
+            let message = "aliases and merge keys multiply this file too far".to_owned();
+            return Err(self.problem(Code::TOO_LARGE, span, message));
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, span: Span) -> Result<(), Box<Problem>> {
+        self.own += 1;
+        if self.own > NODES_MAX {
+            let message = format!("a file has at most {NODES_MAX} values");
+            return Err(self.problem(Code::TOO_LARGE, span, message));
+        }
+        Ok(())
+    }
+
+    fn tag(&self, tag: Option<&Tag>, span: Span) -> Result<(), Box<Problem>> {
+        match tag {
+            Some(tag) if !(tag.handle.is_empty() && tag.suffix == "!") => {
+                Err(self.problem(Code::BAD_TAG, span, "tags have no meaning here".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn span(&self, marks: Marks) -> Span {
+        let len = self.source.text().len();
+        let start = self.offsets.byte(marks.start.index(), len);
+        let end = self.offsets.byte(marks.end.index(), len).max(start);
+        let text = &self.source.text()[start as usize..end as usize];
+        Span { start, end: start + text.trim_end().len() as u32 }
+    }
+
+    fn node(&self, span: Span, value: Value) -> Node {
+        Node { source: Arc::clone(self.source), span, value }
+    }
+
+    fn too_deep(&self, span: Span) -> Box<Problem> {
+        self.problem(Code::TOO_DEEP, span, format!("nested more than {DEPTH_MAX} levels deep"))
+    }
+
+    fn second_document(&self, marks: Marks) -> Box<Problem> {
+        let message = "a second YAML document starts here".to_owned();
+        self.problem(Code::SECOND_DOCUMENT, self.span(marks), message)
+    }
+
+    fn syntax(&self, error: &ScanError) -> Box<Problem> {
+        let len = self.source.text().len();
+        let at = self.offsets.byte(error.marker().index(), len);
+        self.problem(Code::SYNTAX, Span { start: at, end: at }, format!("this is not YAML: {}", error.info()))
+    }
+
+    fn problem(&self, code: Code, span: Span, message: String) -> Box<Problem> {
+        Box::new(Problem::error(code, Place { source: Arc::clone(self.source), span }, message))
+    }
+}
+
+/// The end of the last child that this very file holds; an alias's value lies elsewhere.
+fn last_end(children: &Children, source: &Arc<Source>) -> Option<u32> {
+    let own = |node: &Node| Arc::ptr_eq(&node.source, source).then_some(node.span.end);
+    match children {
+        Children::List(items) => items.last().and_then(own),
+        Children::Map { entries, .. } => {
+            entries.last().and_then(|entry| own(&entry.value).max(own(&entry.key)))
+        }
+    }
+}
