@@ -186,7 +186,7 @@ mod tests {
             let mut kept = Vec::new();
             for answer in answers {
                 let (mut stream, _) = listener.accept().unwrap();
-                stream.read(&mut [0; 4096]).unwrap();
+                assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
                 stream.write_all(&answer).unwrap();
                 kept.push(stream);
             }

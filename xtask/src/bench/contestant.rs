@@ -102,7 +102,7 @@ impl Contestant {
         Ok(contestant)
     }
 
-    pub(super) fn cpu_time(&self) -> anyhow::Result<Duration> {
+    pub(super) fn cpu_time(&self) -> anyhow::Result<cpu::Cpu> {
         cpu::time(self.process.id())
     }
 

@@ -6,14 +6,39 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-/// CPU time, user and system, used so far by the tree under `root`.
+/// CPU time used, in and out of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cpu {
+    pub(super) user: Duration,
+    pub(super) system: Duration,
+}
+
+impl Cpu {
+    pub(super) fn total(self) -> Duration {
+        self.user + self.system
+    }
+
+    /// What was used since `before`.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            user: self.user.saturating_sub(before.user),
+            system: self.system.saturating_sub(before.system),
+        }
+    }
+}
+
+/// CPU time used so far by the tree under `root`.
 ///
 /// The kernel counts it exactly and shows it in ticks of 10 ms. Children that ended before the call are not
 /// counted; none of the contestants has any.
-pub(super) fn time(root: u32) -> anyhow::Result<Duration> {
-    let ticks: u64 = tree(root)?.iter().map(|stat| stat.ticks).sum();
+pub(super) fn time(root: u32) -> anyhow::Result<Cpu> {
     let per_second = rustix::param::clock_ticks_per_second();
-    Ok(Duration::from_secs(1).mul_f64(ticks as f64 / per_second as f64))
+    let tree = tree(root)?;
+    let sum = |ticks: fn(&Stat) -> u64| {
+        let ticks: u64 = tree.iter().map(ticks).sum();
+        Duration::from_secs_f64(ticks as f64 / per_second as f64)
+    };
+    Ok(Cpu { user: sum(|stat| stat.user_ticks), system: sum(|stat| stat.system_ticks) })
 }
 
 /// Resident bytes of the tree under `root`. Pages shared between its processes count once in each.
@@ -32,8 +57,8 @@ pub(super) fn resident_bytes(root: u32) -> anyhow::Result<u64> {
 struct Stat {
     pid: u32,
     parent: u32,
-    /// User and system time.
-    ticks: u64,
+    user_ticks: u64,
+    system_ticks: u64,
 }
 
 fn tree(root: u32) -> anyhow::Result<Vec<Stat>> {
@@ -67,7 +92,12 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(") ")?;
     let from_third: Vec<_> = rest.split_whitespace().collect();
     let number = |field: usize| from_third.get(field - 3)?.parse::<u64>().ok();
-    Some(Stat { pid, parent: u32::try_from(number(4)?).ok()?, ticks: number(14)? + number(15)? })
+    Some(Stat {
+        pid,
+        parent: u32::try_from(number(4)?).ok()?,
+        user_ticks: number(14)?,
+        system_ticks: number(15)?,
+    })
 }
 
 fn parse_resident(text: &str) -> Option<u64> {
@@ -84,7 +114,7 @@ mod tests {
     fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
         let line = "42 (a) b (c)) S 7 42 42 0 -1 4194304 9 0 0 0 130 25 0 0 20 0 1 0 100 0 0";
         let stat = parse_stat(line).unwrap();
-        assert_eq!((stat.pid, stat.parent, stat.ticks), (42, 7, 155));
+        assert_eq!((stat.pid, stat.parent, stat.user_ticks, stat.system_ticks), (42, 7, 130, 25));
     }
 
     #[test]

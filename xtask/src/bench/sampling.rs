@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Args;
 use super::contestant::Contestant;
+use super::cpu::Cpu;
 use super::stats::Spread;
 use super::wrk::{Load, Seen};
 
@@ -14,19 +15,24 @@ const WARM_UP: Duration = Duration::from_secs(1);
 pub(super) struct Sample {
     pub(super) round: usize,
     pub(super) contestant: String,
-    pub(super) cpu: Duration,
+    pub(super) cpu: Cpu,
     pub(super) seen: Seen,
 }
 
 impl Sample {
     /// CPU time of the whole process tree, in microseconds per request.
     pub(super) fn cpu_us_per_request(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / self.seen.requests
+        self.cpu.total().as_secs_f64() * 1e6 / self.seen.requests
+    }
+
+    /// The part of it spent in the kernel.
+    pub(super) fn system_us_per_request(&self) -> f64 {
+        self.cpu.system.as_secs_f64() * 1e6 / self.seen.requests
     }
 
     /// CPU time in milliseconds per 10^9 bytes delivered.
     pub(super) fn cpu_ms_per_gb(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e3 / (self.seen.bytes / 1e9)
+        self.cpu.total().as_secs_f64() * 1e3 / (self.seen.bytes / 1e9)
     }
 
     pub(super) fn requests_per_second(&self) -> f64 {
@@ -35,7 +41,7 @@ impl Sample {
 
     /// Share of the time in which the contestant used a core; 1 per core.
     pub(super) fn busy(&self) -> f64 {
-        self.cpu.as_secs_f64() / self.seen.seconds
+        self.cpu.total().as_secs_f64() / self.seen.seconds
     }
 }
 
@@ -74,7 +80,7 @@ fn measure(contestant: &Contestant, load: &Load, seconds: u64, round: usize) -> 
     contestant.empty_access_log()?;
     let before = contestant.cpu_time()?;
     let seen = load.apply(contestant.address, Duration::from_secs(seconds))?;
-    let cpu = contestant.cpu_time()?.saturating_sub(before);
+    let cpu = contestant.cpu_time()?.since(before);
     Ok(Sample { round, contestant: contestant.label.clone(), cpu, seen })
 }
 
@@ -84,7 +90,8 @@ mod tests {
 
     fn sample(contestant: &str, cpu_ms: u64, requests: f64) -> Sample {
         let seen = Seen { requests, bytes: 2e9, seconds: 2.0, p50_us: 1.0, p99_us: 2.0, failed: 0.0 };
-        Sample { round: 1, contestant: contestant.into(), cpu: Duration::from_millis(cpu_ms), seen }
+        let cpu = Cpu { user: Duration::ZERO, system: Duration::from_millis(cpu_ms) };
+        Sample { round: 1, contestant: contestant.into(), cpu, seen }
     }
 
     #[test]

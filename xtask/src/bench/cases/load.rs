@@ -57,11 +57,12 @@ fn load(lab: &Lab, case: Case, args: &Args) -> Load {
 }
 
 fn report(case: Case, contestants: &[Contestant], samples: &[Sample]) -> Report {
-    let raw = "round,contestant,requests,bytes,seconds,cpu_seconds,cpu_us_per_request,cpu_ms_per_gb,requests_per_second,\
+    let raw = "round,contestant,requests,bytes,seconds,cpu_seconds,cpu_us_per_request,system_us_per_request,cpu_ms_per_gb,requests_per_second,\
                p50_us,p99_us,failed";
     let columns = [
         "contestant",
         "CPU µs/request",
+        "of it kernel",
         "CPU ms/GB",
         "requests/s",
         "p50 µs",
@@ -71,15 +72,16 @@ fn report(case: Case, contestants: &[Contestant], samples: &[Sample]) -> Report 
     ];
     let mut report = Report::new(case, raw, &columns);
     for sample in samples {
-        let (seen, cpu) = (sample.seen, sample.cpu.as_secs_f64());
+        let (seen, cpu) = (sample.seen, sample.cpu.total().as_secs_f64());
         report.raw(format!(
-            "{},{},{},{},{:.3},{cpu:.3},{:.3},{:.1},{:.0},{},{},{}",
+            "{},{},{},{},{:.3},{cpu:.3},{:.3},{:.3},{:.1},{:.0},{},{},{}",
             sample.round,
             sample.contestant,
             seen.requests,
             seen.bytes,
             seen.seconds,
             sample.cpu_us_per_request(),
+            sample.system_us_per_request(),
             sample.cpu_ms_per_gb(),
             sample.requests_per_second(),
             seen.p50_us,
@@ -88,8 +90,9 @@ fn report(case: Case, contestants: &[Contestant], samples: &[Sample]) -> Report 
         ));
     }
     for contestant in contestants {
-        let quantities: [fn(&Sample) -> f64; 6] = [
+        let quantities: [fn(&Sample) -> f64; 7] = [
             Sample::cpu_us_per_request,
+            Sample::system_us_per_request,
             Sample::cpu_ms_per_gb,
             Sample::requests_per_second,
             |sample| sample.seen.p50_us,
