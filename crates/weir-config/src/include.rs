@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub fn load(root: &Path, table: &'static Object, reader: &dyn SourceReader, prob
         files: Vec::new(),
         patterns: Vec::new(),
         entries: Vec::new(),
+        index: HashMap::new(),
         open: Vec::new(),
     };
     let start = Source::new(SourceName::Text("command line"), "");
@@ -57,6 +59,7 @@ struct Loading<'a> {
     files: Vec<Arc<Source>>,
     patterns: Vec<PathBuf>,
     entries: Vec<Entry>,
+    index: HashMap<Box<str>, usize>,
     open: Vec<PathBuf>,
 }
 
@@ -146,14 +149,16 @@ impl Loading<'_> {
     }
 
     fn merge(&mut self, entry: &Entry) {
-        let Some(there) = self.entries.iter_mut().find(|other| other.name() == entry.name()) else {
+        let Some(at) = self.index.get(entry.name()).copied() else {
+            self.index.insert(entry.name().into(), self.entries.len());
             self.entries.push(entry.clone());
             return;
         };
+        let there = &mut self.entries[at];
         let shape = self.table.key(entry.name()).map(|key| &key.shape);
         match (shape, &mut there.value.value, entry.value.value()) {
             (Some(Shape::Map(_)), Value::Map(all), Value::Map(more)) => {
-                let known: std::collections::HashMap<Box<str>, Node> =
+                let known: HashMap<Box<str>, Node> =
                     all.iter().map(|entry| (entry.name().into(), entry.key.clone())).collect();
                 for named in more.iter() {
                     match known.get(named.name()) {

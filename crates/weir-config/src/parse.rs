@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as Marks, Tag};
@@ -182,9 +182,8 @@ impl Builder<'_> {
             Children::List(items) => Value::List(Arc::new(items)),
             Children::Map { mut entries, merges, .. } => {
                 self.repeated(&mut entries);
-                for from in &merges {
-                    let added = self.merge(&mut entries, from)?;
-                    nodes += added;
+                if !merges.is_empty() {
+                    nodes += self.merge(&mut entries, &merges)?;
                 }
                 Value::Map(Arc::new(entries))
             }
@@ -235,39 +234,41 @@ impl Builder<'_> {
     /// Reports keys that are there twice and keeps the first of each.
     fn repeated(&self, entries: &mut Vec<Entry>) {
         let mut first: HashMap<&str, &Node> = HashMap::with_capacity(entries.len());
-        let mut again = Vec::new();
-        for (index, entry) in entries.iter().enumerate() {
-            if let Some(earlier) = first.get(entry.name()) {
+        let mut keep = Vec::with_capacity(entries.len());
+        for entry in entries.iter() {
+            let earlier = first.get(entry.name()).copied();
+            keep.push(earlier.is_none());
+            if let Some(earlier) = earlier {
                 let message = format!("the key `{}` is there twice", entry.name());
-                let problem = Problem::error(Code::REPEATED_KEY, &entry.key, message)
-                    .label("again here")
-                    .also(*earlier, "first defined here");
-                self.problems.push(problem);
-                again.push(index);
+                let problem = Problem::error(Code::REPEATED_KEY, &entry.key, message);
+                self.problems.push(problem.label("again here").also(earlier, "first defined here"));
             } else {
                 first.insert(entry.name(), &entry.key);
             }
         }
         drop(first);
-        for index in again.into_iter().rev() {
-            entries.remove(index);
+        if keep.contains(&false) {
+            let mut keep = keep.into_iter();
+            entries.retain(|_| keep.next().unwrap_or(true));
         }
     }
 
-    /// Adds the keys of a merge key's value that are not there yet; says how many nodes that added.
-    fn merge(&mut self, entries: &mut Vec<Entry>, from: &Node) -> Result<usize, Box<Problem>> {
+    /// Adds the keys of merge keys' values that are not there yet; says how many nodes that added.
+    fn merge(&mut self, entries: &mut Vec<Entry>, merges: &[Node]) -> Result<usize, Box<Problem>> {
         let mut added = 0;
-        for map in from.one_or_many() {
+        let mut there: HashSet<Box<str>> = entries.iter().map(|entry| entry.name().into()).collect();
+        for map in merges.iter().flat_map(Node::one_or_many) {
             let Some(more) = map.entries() else {
                 let message = format!("`<<` merges mappings, got {}", map.describe());
                 return Err(Box::new(Problem::error(Code::BAD_MERGE, map, message)));
             };
-            // Each merged map was counted in full where its alias stands; a copied entry counts once more.
-            self.expand_by(more.len(), map.span)?;
-            added += more.len();
-            let there: std::collections::HashSet<Box<str>> =
-                entries.iter().map(|e| e.name().into()).collect();
-            entries.extend(more.iter().filter(|entry| !there.contains(entry.name())).cloned());
+            for entry in more.iter().filter(|entry| there.insert(entry.name().into())) {
+                // The alias was counted where it stands; what is copied out of it counts once more.
+                let nodes = size(&entry.value);
+                self.expand_by(nodes, map.span)?;
+                added += nodes;
+                entries.push(entry.clone());
+            }
         }
         Ok(added)
     }
@@ -340,5 +341,14 @@ fn last_end(children: &Children, source: &Arc<Source>) -> Option<u32> {
         Children::Map { entries, .. } => {
             entries.last().and_then(|entry| own(&entry.value).max(own(&entry.key)))
         }
+    }
+}
+
+/// Nodes in a tree; at most [`NODES_MAX`], which the alias that brought it was checked for.
+fn size(node: &Node) -> usize {
+    match &node.value {
+        Value::Scalar(_) => 1,
+        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Map(entries) => 1 + entries.iter().map(|entry| 1 + size(&entry.value)).sum::<usize>(),
     }
 }

@@ -129,14 +129,14 @@ impl Problems {
                 && Arc::ptr_eq(&other.place.source, &problem.place.source)
                 && other.message == problem.message
         };
-        if self.list.borrow().iter().any(same) {
+        if !self.is_full() && self.list.borrow().iter().any(same) {
             return;
         }
         match problem.severity {
             Severity::Error => self.counts.borrow_mut().0 += 1,
             Severity::Warning => self.counts.borrow_mut().1 += 1,
         }
-        if self.list.borrow().len() < KEPT_MAX {
+        if !self.is_full() {
             problem.key = problem.key.take().or_else(|| self.key_path(&problem.place));
             self.list.borrow_mut().push(problem);
         }
@@ -145,6 +145,22 @@ impl Problems {
     /// Remembers a file's tree, so that later problems know the path of their key.
     pub fn note_tree(&self, root: &Node) {
         self.trees.borrow_mut().push(root.clone());
+        for problem in self.list.borrow_mut().iter_mut().filter(|problem| problem.key.is_none()) {
+            problem.key = self.key_path(&problem.place);
+        }
+    }
+
+    /// No more problems are kept, only counted: who builds costly ones may stop.
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.borrow().len() >= KEPT_MAX
+    }
+
+    /// Whether something was already said about exactly this value.
+    pub(crate) fn has_at(&self, node: &Node) -> bool {
+        let same = |problem: &Problem| {
+            problem.place.span == node.span && Arc::ptr_eq(&problem.place.source, &node.source)
+        };
+        self.list.borrow().iter().any(same)
     }
 
     /// Number of errors.
@@ -162,9 +178,21 @@ impl Problems {
         self.errors() > 0
     }
 
-    /// The problems in the order they were found.
+    /// The problems, file by file as they were first met, and in the order of their places.
     pub fn to_vec(&self) -> Vec<Problem> {
-        self.list.borrow().clone()
+        let mut list = self.list.borrow().clone();
+        let mut sources: Vec<*const crate::Source> = Vec::new();
+        for problem in &list {
+            let source = Arc::as_ptr(&problem.place.source);
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        list.sort_by_key(|problem| {
+            let source = Arc::as_ptr(&problem.place.source);
+            (sources.iter().position(|known| *known == source), problem.place.span.start)
+        });
+        list
     }
 
     /// `value` when there is no error.
@@ -189,6 +217,9 @@ impl Problems {
 }
 
 fn descend(node: &Node, span: Span, path: &mut String) {
+    if node.span == span {
+        return;
+    }
     if let Some(entries) = node.entries() {
         let holds = |entry: &&crate::Entry| {
             entry.key.span.contains(span)

@@ -4,7 +4,7 @@ use std::time::Duration;
 use weir_base::{ByteSize, Percent, parse_duration};
 
 use crate::check::check;
-use crate::{Code, Entry, Key, Node, Object, Problem, Problems, SecretSpec};
+use crate::{Code, Entry, Key, Node, Object, Problem, Problems, SecretSpec, Shape};
 
 /// A mapping opened with its table: every value that a getter hands out is checked.
 ///
@@ -24,6 +24,9 @@ impl Object {
     pub fn open<'n>(&'static self, node: &'n Node, problems: &Problems) -> Section<'n> {
         let entries = node.entries().unwrap_or_default();
         if node.entries().is_none() && !node.is_null() {
+            if problems.has_at(node) {
+                return Section { table: self, node, found: Vec::new() };
+            }
             let message = format!("`{}` must be a mapping, got {}", self.name, node.describe());
             problems.push(Problem::error(Code::WRONG_TYPE, node, message));
             return Section { table: self, node, found: Vec::new() };
@@ -45,13 +48,28 @@ impl Object {
         missing(self, node, &found, problems);
         let good = found.into_iter().filter(|(name, entry)| {
             let key = self.key(name).expect("found holds names of this table");
-            check(key, &key.shape, &entry.value, problems)
+            // Good items of a list of mappings are still opened, so that one round shows their faults too.
+            check(key, &key.shape, &entry.value, problems) || holds_mappings(&key.shape, &entry.value)
         });
         Section { table: self, node, found: good.map(|(name, entry)| (name, &entry.value)).collect() }
     }
 }
 
+/// Whether the value is a list or mapping of things that are opened one by one and report for themselves.
+fn holds_mappings(shape: &Shape, node: &Node) -> bool {
+    match shape {
+        Shape::List(item) => node.items().is_some() && matches!(item, Shape::Object(_) | Shape::Kind(_)),
+        Shape::Map(value) => node.entries().is_some() && matches!(value, Shape::Object(_)),
+        _ => false,
+    }
+}
+
 fn unknown(table: &Object, entry: &Entry, problems: &Problems) {
+    if problems.is_full() {
+        // A file of a million unknown keys must not cost a million likenesses.
+        problems.push(Problem::error(Code::UNKNOWN_KEY, &entry.key, ""));
+        return;
+    }
     let names = || table.keys.iter().map(|key| key.name);
     let message = format!("unknown key {}", entry.key.describe());
     let all = names().collect::<Vec<_>>().join(", ");
