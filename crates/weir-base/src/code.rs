@@ -63,6 +63,8 @@ codes! {
     Internal = "internal", 500, Gateway, "The gateway failed";
     /// A transfer coding other than `chunked`.
     UnknownCoding = "unknown-coding", 501, Client, "This transfer coding is not served";
+    /// HTTP, but neither 1.0 nor 1.1.
+    UnknownVersion = "unknown-version", 505, Client, "Only HTTP/1.1 and HTTP/1.0 are served here";
     /// The endpoint refused the connection or could not be reached.
     ConnectFailed = "connect-failed", 502, Upstream, "The upstream could not be reached";
     /// The endpoint closed the connection before it answered.

@@ -60,9 +60,26 @@ impl Buffer {
         assert!(self.end <= self.bytes.len(), "no more is read than there was room");
     }
 
+    /// Appends bytes, growing without bound but what the caller has bounded.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        while self.room().len() < bytes.len() {
+            let grown = self.grow(usize::MAX);
+            assert!(grown, "an unbounded buffer grows");
+        }
+        self.room()[..bytes.len()].copy_from_slice(bytes);
+        self.advance(bytes.len());
+    }
+
+    /// Replaces filled bytes, `at` bytes behind the first.
+    pub fn overwrite(&mut self, at: usize, bytes: &[u8]) {
+        let at = self.start + at;
+        assert!(at + bytes.len() <= self.end, "only filled bytes are replaced");
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
     /// Doubles the size, up to `max`; whether there is more room now.
     pub fn grow(&mut self, max: usize) -> bool {
-        let size = (self.bytes.len() * 2).min(max);
+        let size = self.bytes.len().saturating_mul(2).min(max);
         if size <= self.bytes.len() {
             return false;
         }

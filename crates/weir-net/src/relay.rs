@@ -7,10 +7,8 @@ use crate::{Buffer, Buffers, Socket};
 ///
 /// Each direction ends on its own: the end of one is passed on as a half-close after its bytes are flushed,
 /// and the other goes on. No buffer is held while there is nothing to pass on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Relay {
-    client: Socket,
-    upstream: Socket,
     to_upstream: Flow,
     to_client: Flow,
 }
@@ -52,43 +50,46 @@ pub struct RelayTotals {
 }
 
 impl Relay {
-    /// Joins two streams; what was already read from each is passed on first.
-    pub fn new(client: Socket, client_bytes: Buffer, upstream: Socket, upstream_bytes: Buffer) -> Self {
+    /// A relay that first passes on what was already read from, or is to be said to, each side.
+    pub fn new(for_upstream: Buffer, for_client: Buffer) -> Self {
         let flow = |buffer| Flow { buffer: Some(buffer), ..Flow::default() };
-        Self { client, upstream, to_upstream: flow(client_bytes), to_client: flow(upstream_bytes) }
+        Self { to_upstream: flow(for_upstream), to_client: flow(for_client) }
     }
 
     /// Passes on what there is; ready when both directions have ended or one failed.
-    pub fn poll(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<RelayEnd> {
-        let up = self.to_upstream.poll(cx, &mut self.client, &mut self.upstream, buffers);
-        let down = self.to_client.poll(cx, &mut self.upstream, &mut self.client, buffers);
-        let end = match (up, down) {
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => RelayEnd::Finished,
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Socket,
+        upstream: &mut Socket,
+        buffers: &Buffers,
+    ) -> Poll<RelayEnd> {
+        let up = self.to_upstream.poll(cx, client, upstream, buffers);
+        let down = self.to_client.poll(cx, upstream, client, buffers);
+        match (up, down) {
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(RelayEnd::Finished),
             (Poll::Ready(Err(FlowError::Source(e))), _) | (_, Poll::Ready(Err(FlowError::Sink(e)))) => {
-                RelayEnd::ClientFailed(e)
+                Poll::Ready(RelayEnd::ClientFailed(e))
             }
             (Poll::Ready(Err(FlowError::Sink(e))), _) | (_, Poll::Ready(Err(FlowError::Source(e)))) => {
-                RelayEnd::UpstreamFailed(e)
+                Poll::Ready(RelayEnd::UpstreamFailed(e))
             }
-            _ => return Poll::Pending,
-        };
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Gives the buffers back.
+    pub fn free(&mut self, buffers: &Buffers) {
         for flow in [&mut self.to_upstream, &mut self.to_client] {
             if let Some(buffer) = flow.buffer.take() {
                 buffers.put(buffer);
             }
         }
-        Poll::Ready(end)
     }
 
     /// Bytes passed on so far.
     pub fn totals(&self) -> RelayTotals {
         RelayTotals { to_upstream: self.to_upstream.bytes, to_client: self.to_client.bytes }
-    }
-
-    /// Makes the close of both sockets a reset; a failure must not look like an end.
-    pub fn reset_on_close(&self) {
-        self.client.reset_on_close();
-        self.upstream.reset_on_close();
     }
 }
 
@@ -154,10 +155,10 @@ mod tests {
         let mut early = buffers.take();
         early.room()[..3].copy_from_slice(b"hi ");
         early.advance(3);
-        let mut relay =
-            Relay::new(Socket::Unix(client_side), early, Socket::Unix(upstream_side), buffers.take());
+        let mut relay = Relay::new(early, buffers.take());
+        let (mut client_side, mut upstream_side) = (Socket::Unix(client_side), Socket::Unix(upstream_side));
         let running = tokio::spawn(async move {
-            let end = poll_fn(|cx| relay.poll(cx, &buffers)).await;
+            let end = poll_fn(|cx| relay.poll(cx, &mut client_side, &mut upstream_side, &buffers)).await;
             (end, relay.totals())
         });
         client.write_all(b"there").await.unwrap();

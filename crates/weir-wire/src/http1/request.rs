@@ -131,6 +131,15 @@ impl RequestHead {
         Ok(())
     }
 
+    /// Forgets the head: no fields, an empty method and target.
+    pub fn clear(&mut self) {
+        self.fields.clear();
+        self.method = Method::Get;
+        self.method_span = Span::default();
+        self.target = Span::default();
+        self.version = Version::Http11;
+    }
+
     /// The method.
     pub fn method(&self) -> Method {
         self.method
