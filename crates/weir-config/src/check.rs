@@ -109,7 +109,9 @@ fn each<'a>(
     shape: &Shape,
     problems: &Problems,
 ) -> bool {
-    nodes.into_iter().fold(true, |good, node| check(key, shape, node, problems) && good)
+    // Every item is checked, also behind a bad one.
+    let bad = nodes.into_iter().filter(|node| !check(key, shape, node, problems)).count();
+    bad == 0
 }
 
 fn integer(key: &Key, shape: &Shape, node: &Node, min: i64, max: i64) -> Fit {

@@ -116,6 +116,7 @@ impl Source {
             let to = (secret.end as usize).clamp(from, range.end);
             piece[from - range.start..to - range.start].fill(b'*');
         }
+        veil_by_name(&mut piece);
         String::from_utf8_lossy(&piece).into_owned()
     }
 
@@ -124,6 +125,27 @@ impl Source {
             let breaks = self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
             std::iter::once(0).chain(breaks.map(|(at, _)| at as u32 + 1)).collect()
         })
+    }
+}
+
+/// Stars out what stands behind a key that sounds secret: a misspelt or repeated key is never opened, and its line
+/// may be shown all the same.
+fn veil_by_name(line: &mut [u8]) {
+    let lower = line.to_ascii_lowercase();
+    for word in ["token", "secret", "password"] {
+        let ends = (0..lower.len()).filter(|at| lower[*at..].starts_with(word.as_bytes()));
+        for end in ends.map(|at| at + word.len()) {
+            let Some(colon) = lower[end..].iter().take(3).position(|byte| *byte == b':') else { continue };
+            let value = end + colon + 1;
+            let Some(start) = lower[value..].iter().position(|byte| *byte != b' ') else { continue };
+            let start = value + start;
+            if matches!(lower[start], b'{' | b'[' | b'&' | b'*') {
+                continue;
+            }
+            let stop = lower[start..].windows(2).position(|pair| matches!(pair, b", " | b" }" | b" #"));
+            let stop = stop.map_or(lower.len(), |at| start + at);
+            line[start..stop].fill(b'*');
+        }
     }
 }
 

@@ -193,6 +193,13 @@ fn secrets_never_show() {
 }
 
 #[test]
+fn the_value_of_a_misspelt_or_repeated_secret_key_is_starred_out() {
+    let text = "upstreams:\n  a: { endpoints: x, my_token: hunter2, z: 1 }\n  b:\n    token: hunter2\n    token: hunter2\n";
+    let rendered = read(text).1.render(false);
+    assert!(rendered.contains("my_token: *******, z: 1") && !rendered.contains("hunter2"), "{rendered}");
+}
+
+#[test]
 fn bombs_and_towers_are_refused_at_once() {
     let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
     for level in 1..20 {
