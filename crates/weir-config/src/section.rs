@@ -71,6 +71,10 @@ fn unknown(table: &Object, entry: &Entry, problems: &Problems) {
         return;
     }
     let names = || table.keys.iter().map(|key| key.name);
+    let near = crate::suggest(entry.name(), names()).and_then(|near| table.key(near));
+    if near.is_some_and(|key| matches!(key.shape, Shape::Secret)) {
+        entry.value.source().veil(entry.value.place().span);
+    }
     let message = format!("unknown key {}", entry.key.describe());
     let all = names().collect::<Vec<_>>().join(", ");
     problems.push(

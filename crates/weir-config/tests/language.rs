@@ -194,7 +194,7 @@ fn secrets_never_show() {
 
 #[test]
 fn the_value_of_a_misspelt_or_repeated_secret_key_is_starred_out() {
-    let text = "upstreams:\n  a: { endpoints: x, my_token: hunter2, z: 1 }\n  b:\n    token: hunter2\n    token: hunter2\n";
+    let text = "upstreams:\n  a: { endpoints: x, my_token: hunter2, z: 1 }\n  c: {endpoints: x, tokn: hunter2}\n  b:\n    token: hunter2\n    token: hunter2\n";
     let rendered = read(text).1.render(false);
     assert!(rendered.contains("my_token: *******, z: 1") && !rendered.contains("hunter2"), "{rendered}");
 }
