@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
@@ -113,6 +113,7 @@ impl RawClient {
     ///
     /// See [`ReadError`].
     pub fn read_response(&mut self, method: &str) -> Result<Response, ReadError> {
+        self.wire.deadline = Some(Instant::now() + PATIENCE * 2);
         let (head, status, interim) = self.final_head()?;
         let bodiless = method == "HEAD" || status == 204 || status == 304 || status == 101;
         let (body, trailers) = match head.framing()? {
@@ -129,6 +130,7 @@ impl RawClient {
     ///
     /// When none can be read.
     pub fn head(&mut self) -> (u16, Head) {
+        self.wire.deadline = None;
         let head = self.wire.head().unwrap_or_else(|e| panic!("no head: {e:?}"));
         (Response::status_of(&head).unwrap_or_else(|e| panic!("{e:?}")), head)
     }
@@ -178,6 +180,7 @@ impl RawClient {
     ///
     /// See [`ReadError`].
     pub fn rest(&mut self) -> Result<Vec<u8>, ReadError> {
+        self.wire.deadline = Some(Instant::now() + PATIENCE * 2);
         self.wire.rest()
     }
 

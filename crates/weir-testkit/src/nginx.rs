@@ -45,7 +45,7 @@ impl Nginx {
              events {{ worker_connections 512; }}\n\
              http {{ access_log off; client_body_temp_path {0}/body; proxy_temp_path {0}/proxy;\n\
              fastcgi_temp_path {0}/fastcgi; uwsgi_temp_path {0}/uwsgi; scgi_temp_path {0}/scgi;\n\
-             client_max_body_size 0; server {{ listen {addr}; root {0}/html; {snippet} }} }}\n",
+             client_max_body_size 0; default_type application/octet-stream; server {{ listen {addr}; root {0}/html; {snippet} }} }}\n",
             path.display()
         );
         let file = path.join("nginx.conf");

@@ -1,5 +1,6 @@
 use std::io::{self, Read};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use crate::message::{Fields, Framing, Head};
 
@@ -39,16 +40,21 @@ pub(crate) struct Wire {
     pub(crate) pending: Vec<u8>,
     /// All bytes that ever came in.
     pub(crate) received: usize,
+    /// When reading gives up although bytes still come: an endless body must not make an endless test.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Wire {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, pending: Vec::new(), received: 0 }
+        Self { stream, pending: Vec::new(), received: 0, deadline: None }
     }
 
     /// Reads more bytes; `Ok(0)` at the end.
     pub(crate) fn fill(&mut self) -> Result<usize, ReadError> {
         let mut buffer = [0; 16 * 1024];
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(ReadError::TimedOut);
+        }
         loop {
             match self.stream.read(&mut buffer) {
                 Ok(count) => {
