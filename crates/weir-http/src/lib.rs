@@ -1,1 +1,35 @@
-//! The HTTP plane: server, pipeline, forwarding, policies, actions.
+//! The HTTP plane: connections, the pipeline of a request, forwarding, policies and actions.
+//!
+//! A request passes `server` → `pipeline` → `policy` → `action` or `forward` and back. Everything it needs of
+//! the configuration is in one immutable [`Plane`]; everything that a worker owns is in its [`Worker`]. Bodies
+//! stream with back-pressure through one buffer a direction; heads, fields, retries and replays are bounded by
+//! the plane's limits.
+
+mod action;
+mod connection;
+mod exchange;
+mod forward;
+mod io;
+mod pipeline;
+mod plane;
+mod policy;
+mod reject;
+mod server;
+mod stats;
+mod template;
+mod transfer;
+mod trust;
+mod worker;
+
+pub use action::{Action, ActionPlan, RedirectPlan, RespondPlan, SplitPlan};
+pub use plane::{ListenerPlan, ListenerState, Limits, Plane, PlanePlan, Route, RoutePlan, Timeouts};
+pub use policy::{
+    BodyLimitPlan, FieldChanges, HeadersPlan, HostRewrite, IpRule, IpRulesPlan, PathRewrite, Policy, PolicyPlan, RewritePlan,
+    SecurityHeadersPlan, SecurityPreset, StatusPlan, WebSocketOriginsPlan,
+};
+pub use reject::Reject;
+pub use server::serve;
+pub use stats::{HttpStats, RouteStats};
+pub use template::{Template, TemplateError};
+pub use trust::TrustedProxies;
+pub use worker::{Worker, WorkerShared};

@@ -1,0 +1,123 @@
+use std::io;
+use std::sync::Arc;
+
+use thiserror::Error;
+use weir_base::{ErrorCode, Retry};
+use weir_upstream::{Outcome, PickError};
+use weir_wire::http1::{ChunkError, FramingError, ResponseError};
+
+use crate::transfer::TransferError;
+
+/// Why a request was not answered by an endpoint.
+#[derive(Debug, Error)]
+pub(crate) enum ForwardError {
+    #[error("no endpoint of upstream `{upstream}` could be picked: {error:?}")]
+    Pick { upstream: Arc<str>, error: PickError },
+    #[error("no descriptor is left for a connection")]
+    OutOfDescriptors,
+    #[error("connecting failed: {0}")]
+    Connect(io::Error),
+    #[error("connecting took longer than connect_timeout")]
+    ConnectTimeout,
+    /// Nothing of the request was taken by the kernel.
+    #[error("the connection was closed before anything was sent: {0}")]
+    ClosedBeforeSend(io::Error),
+    /// The endpoint closed a connection after it may have seen the request.
+    #[error("the endpoint closed the connection before the response head")]
+    ClosedEarly,
+    #[error("the response head took longer than response_timeout")]
+    ResponseTimeout,
+    #[error("the endpoint does not take the request body")]
+    WriteTimeout,
+    #[error("the response head is malformed: {0}")]
+    BadHead(&'static str),
+    #[error("the response head is malformed: {0}")]
+    Head(#[from] ResponseError),
+    #[error("the response's framing is ambiguous: {0}")]
+    Framing(#[from] FramingError),
+    #[error("the endpoint's answer to the upgrade does not fit: {0}")]
+    UpgradeMismatch(&'static str),
+    /// A configured status, which may be tried elsewhere.
+    #[error("the endpoint answered {0}")]
+    Status(u16),
+    #[error("the request took longer than the route's timeout")]
+    TotalTimeout,
+    #[error("the client went away")]
+    ClientGone,
+    #[error("the request body did not arrive in time")]
+    ClientTimeout,
+    #[error("the request body is malformed: {0}")]
+    RequestMalformed(ChunkError),
+    #[error("the request body is larger than the limit")]
+    BodyTooLarge,
+}
+
+impl ForwardError {
+    /// The registered code.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Pick { error: PickError::NoEndpoint { .. } | PickError::AllTried, .. } => ErrorCode::NoEndpoint,
+            Self::Pick { error: PickError::QueueFull, .. } => ErrorCode::QueueFull,
+            Self::Pick { error: PickError::QueueTimeout, .. } => ErrorCode::QueueTimeout,
+            Self::OutOfDescriptors => ErrorCode::Overloaded,
+            Self::Connect(_) => ErrorCode::ConnectFailed,
+            Self::ConnectTimeout => ErrorCode::ConnectTimeout,
+            Self::ClosedBeforeSend(_) | Self::ClosedEarly => ErrorCode::UpstreamClosed,
+            Self::ResponseTimeout | Self::WriteTimeout => ErrorCode::ResponseTimeout,
+            Self::BadHead(_) | Self::Head(_) | Self::Framing(_) | Self::Status(_) => ErrorCode::UpstreamMalformed,
+            Self::UpgradeMismatch(_) => ErrorCode::UpgradeFailed,
+            Self::TotalTimeout => ErrorCode::TotalTimeout,
+            Self::ClientGone => ErrorCode::ClientGone,
+            Self::ClientTimeout => ErrorCode::RequestTimeout,
+            Self::RequestMalformed(_) => ErrorCode::BadRequest,
+            Self::BodyTooLarge => ErrorCode::BodyTooLarge,
+        }
+    }
+
+    /// Whether another endpoint may be tried.
+    pub(crate) fn retry(&self) -> Retry {
+        match self {
+            Self::Connect(_) | Self::ConnectTimeout | Self::ClosedBeforeSend(_) => Retry::Always,
+            Self::ClosedEarly | Self::ResponseTimeout | Self::Status(_) => Retry::IfIdempotent,
+            Self::Head(_) | Self::Framing(_) | Self::BadHead(_) => Retry::IfIdempotent,
+            Self::Pick { .. }
+            | Self::OutOfDescriptors
+            | Self::WriteTimeout
+            | Self::UpgradeMismatch(_)
+            | Self::TotalTimeout
+            | Self::ClientGone
+            | Self::ClientTimeout
+            | Self::RequestMalformed(_)
+            | Self::BodyTooLarge => Retry::Never,
+        }
+    }
+
+    /// What it says of the endpoint.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Connect(_) => Outcome::ConnectFailed,
+            Self::ConnectTimeout => Outcome::ConnectTimeout,
+            Self::ResponseTimeout | Self::WriteTimeout => Outcome::ResponseTimeout,
+            Self::ClosedBeforeSend(_) | Self::ClosedEarly => Outcome::ClosedEarly,
+            Self::BadHead(_) | Self::Head(_) | Self::Framing(_) | Self::UpgradeMismatch(_) => Outcome::Malformed,
+            Self::Status(status) => Outcome::Status(*status),
+            Self::Pick { .. }
+            | Self::OutOfDescriptors
+            | Self::TotalTimeout
+            | Self::ClientGone
+            | Self::ClientTimeout
+            | Self::RequestMalformed(_)
+            | Self::BodyTooLarge => Outcome::Cancelled,
+        }
+    }
+
+    /// A fault of the client's side while its body was read; `None` for faults of the upstream's side.
+    pub(crate) fn of_request_body(error: TransferError) -> Option<Self> {
+        match error {
+            TransferError::SourceEnded | TransferError::SourceFailed(_) => Some(Self::ClientGone),
+            TransferError::SourceMalformed(cause) => Some(Self::RequestMalformed(cause)),
+            TransferError::TooLarge => Some(Self::BodyTooLarge),
+            TransferError::SinkFailed(_) => None,
+        }
+    }
+}

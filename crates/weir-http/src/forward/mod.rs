@@ -1,0 +1,179 @@
+//! Forwarding: picking an endpoint, one attempt or several, and what an attempt leaves for the answer.
+
+mod attempt;
+mod dial;
+mod error;
+mod head;
+mod upgrade;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use weir_base::Retry;
+use weir_upstream::{HashKey, Lease, Outcome, PickError, PickRequest, Tried, Upstream, UpstreamPlan, hash_bytes};
+use weir_wire::http1::{Body, Known};
+
+pub(crate) use error::ForwardError;
+
+use crate::action::Split;
+use crate::connection::Connection;
+use crate::exchange::Exchange;
+use crate::io::Io;
+use crate::plane::Plane;
+use crate::transfer::Transfer;
+
+/// An endpoint's answer whose head stands in the exchange; its body is still to come.
+pub(crate) struct Forwarded {
+    pub(crate) io: Io,
+    pub(crate) body: Body,
+    /// The connection was upgraded: what follows is no longer HTTP.
+    pub(crate) upgraded: bool,
+    /// Whether the endpoint keeps the connection.
+    pub(crate) persistent: bool,
+    pub(crate) opened_at: Instant,
+    /// Keeps the endpoint's place until the answer is delivered.
+    pub(crate) lease: Lease,
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) idle: IdleLimits,
+    pub(crate) total: Option<Instant>,
+}
+
+/// How long each side may stall while bodies stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IdleLimits {
+    pub(crate) client: Duration,
+    pub(crate) upstream: Duration,
+    pub(crate) upgrade: Duration,
+}
+
+/// Forwards one exchange. All branching of a retry is here: `attempt` sends, the upstream judges endpoints.
+pub(crate) async fn forward(
+    connection: &mut Connection,
+    exchange: &mut Exchange,
+    body: &mut Transfer,
+    plane: &Plane,
+    split: &Split,
+    total: Option<Instant>,
+) -> Result<Forwarded, ForwardError> {
+    let worker = Arc::clone(&connection.worker);
+    let upstream = split.draw(worker.random());
+    let plan = upstream.plan();
+    exchange.record.upstream = Some(Arc::clone(upstream.name()));
+    exchange.replay.bytes_max = plan.retry.body_bytes_max;
+    let limits = attempt::Limits::new(plan, plane, total);
+    let may_repeat = exchange.request.method().is_idempotent() || plan.retry.non_idempotent;
+    let mut tried = Tried::default();
+    let mut only_fresh = false;
+    let mut sent = 0;
+    // Held until the answer is there: what the budget bounds is retries in flight.
+    let mut _withdrawn = None;
+    loop {
+        let lease = acquire(&worker, exchange, upstream, &tried, total).await?;
+        exchange.record.attempts += 1;
+        exchange.record.endpoint = Some(Arc::clone(lease.endpoint().label()));
+        let is_last = !may_repeat || sent + 1 >= plan.retry.attempts || !upstream.has_other(lease.endpoint(), &tried);
+        let statuses = if is_last { &[] } else { &plan.retry.statuses[..] };
+        let request = attempt::Request { only_fresh, statuses, limits: &limits };
+        let error = match attempt::attempt(connection, exchange, body, &lease, plan, &request).await {
+            Ok(answer) => {
+                note(connection, upstream, &lease, answered(exchange, plan));
+                return Ok(answer.into_forwarded(lease, Arc::clone(upstream), &limits));
+            }
+            Err(failure) if failure.reused && matches!(failure.error, ForwardError::ClosedEarly) => {
+                // The endpoint closed an idle connection while the request was on its way: no fault of its own.
+                only_fresh = true;
+                failure.error
+            }
+            Err(failure) => {
+                note(connection, upstream, &lease, failure.error.outcome());
+                tried.insert(lease.endpoint().id());
+                failure.error
+            }
+        };
+        drop(lease);
+        let allowed = match error.retry() {
+            Retry::Never => false,
+            Retry::Always => true,
+            Retry::IfIdempotent => {
+                sent += 1;
+                may_repeat && sent < plan.retry.attempts
+            }
+        };
+        if !allowed || exchange.replay.overflowed || is_over(total) || !upstream.has_untried(&tried) {
+            return Err(error);
+        }
+        if error.retry() == Retry::IfIdempotent {
+            match upstream.retry_budget().try_withdraw() {
+                Some(guard) => _withdrawn = Some(guard),
+                None => return Err(error),
+            }
+        }
+        worker.shared.stats.retried(worker.shard);
+    }
+}
+
+/// What an answer says of the endpoint.
+fn answered(exchange: &Exchange, plan: &UpstreamPlan) -> Outcome {
+    let status = exchange.response.status;
+    match &plan.health.passive {
+        Some(passive) if passive.statuses.contains(&status) => Outcome::Status(status),
+        _ => Outcome::Success { head_after: Duration::from_micros(u64::from(exchange.record.head_us)) },
+    }
+}
+
+fn is_over(total: Option<Instant>) -> bool {
+    total.is_some_and(|total| Instant::now() >= total)
+}
+
+/// Tells the upstream what became of an attempt, and the log where that changed the endpoint's state.
+fn note(connection: &Connection, upstream: &Upstream, lease: &Lease, outcome: Outcome) {
+    if let Some(change) = upstream.record(lease.endpoint(), outcome, Instant::now()) {
+        head::log_change(&connection.worker.shared.log, upstream, lease.endpoint(), &change);
+    }
+}
+
+/// Picks an endpoint, waiting in the upstream's queue where every one is at its cap.
+async fn acquire(
+    worker: &crate::worker::Worker,
+    exchange: &mut Exchange,
+    upstream: &Arc<Upstream>,
+    tried: &Tried,
+    total: Option<Instant>,
+) -> Result<Lease, ForwardError> {
+    let now = Instant::now();
+    let hash = upstream.hash_key().and_then(|key| hash(exchange, key));
+    let request = PickRequest { now, client: exchange.client, hash, random: worker.random() };
+    let result = match upstream.pick(&request, tried) {
+        Err(PickError::QueueFull) => {
+            let until = crate::pipeline::earlier(now + upstream.plan().queue.timeout, total);
+            let waited = upstream.acquire(&request, tried, until).await;
+            let micros = u32::try_from(now.elapsed().as_micros()).unwrap_or(u32::MAX);
+            exchange.record.queue_us = exchange.record.queue_us.saturating_add(micros);
+            waited
+        }
+        result => result,
+    };
+    result.map_err(|error| ForwardError::Pick { upstream: Arc::clone(upstream.name()), error })
+}
+
+/// The hash of the part of the request that decides the endpoint; `None` where it has none.
+fn hash(exchange: &Exchange, key: &HashKey) -> Option<u64> {
+    let fields = &exchange.request.fields;
+    match key {
+        HashKey::ClientIp => None,
+        HashKey::Path => Some(hash_bytes(&exchange.path)),
+        HashKey::Header(name) => fields.named(name.as_bytes()).next().map(hash_bytes),
+        HashKey::Cookie(name) => fields
+            .all(Known::Cookie)
+            .flat_map(|value| value.split(|&b| b == b';'))
+            .find_map(|pair| pair_value(weir_wire::http1::trim_ows(pair), name))
+            .map(hash_bytes),
+        HashKey::Query(name) => {
+            exchange.query.split(|&b| b == b'&').find_map(|pair| pair_value(pair, name)).map(hash_bytes)
+        }
+    }
+}
+
+fn pair_value<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+}

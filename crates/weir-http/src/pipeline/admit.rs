@@ -1,0 +1,165 @@
+//! Reads what a request head means, strictly, and finds its route.
+
+use weir_base::ErrorCode;
+use weir_route::{FieldLookup, RequestView};
+use weir_wire::http1::{Body, Head, Known, Method, RequestHead, Target, Version, list_items, request_body, websocket_key};
+
+use super::gateway_fields;
+use crate::connection::Connection;
+use crate::exchange::{Exchange, Upgrade};
+use crate::plane::{Plane, Route};
+use crate::reject::Reject;
+
+/// What a server-wide `OPTIONS *` is told; `CONNECT` and `TRACE` are not served.
+pub(super) const METHODS: &[u8] = b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+
+const METHODS_TEXT: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+
+pub(super) enum Admitted<'a> {
+    /// The route of a resource.
+    Route(&'a Route),
+    /// `OPTIONS *`.
+    ServerOptions,
+}
+
+/// Judges the head; on success the exchange holds the request as it will be forwarded.
+pub(super) fn admit<'a>(
+    connection: &Connection,
+    exchange: &mut Exchange,
+    plane: &'a Plane,
+) -> Result<Admitted<'a>, Reject> {
+    exchange.scheme = connection.listener.scheme;
+    exchange.persistent = exchange.request.is_persistent();
+    exchange.expects_continue = exchange.request.expects_continue();
+    exchange.framing = request_body(&exchange.request)?;
+    refuse_method(&exchange.request)?;
+    if read_target(exchange, connection, plane)? == TargetKind::Server {
+        return Ok(Admitted::ServerOptions);
+    }
+    exchange.upgrade = read_upgrade(&exchange.request, exchange.framing)?;
+    gateway_fields::finish(connection, exchange);
+    let view = RequestView {
+        listener: connection.listener.id,
+        host: &exchange.host,
+        path: &exchange.path,
+        query: &exchange.query,
+        method: exchange.request.method_bytes(),
+        fields: &Fields(&exchange.request.fields),
+    };
+    let id = plane.table.lookup(&view, &mut exchange.params).ok_or_else(|| Reject::new(ErrorCode::RouteNotFound))?;
+    Ok(Admitted::Route(&plane.routes[id as usize]))
+}
+
+/// A head as the route table asks it.
+pub(super) struct Fields<'a>(pub(super) &'a Head);
+
+impl FieldLookup for Fields<'_> {
+    fn any(&self, name: &str, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.0.named(name.as_bytes()).any(test)
+    }
+}
+
+fn refuse_method(request: &RequestHead) -> Result<(), Reject> {
+    match request.method() {
+        Method::Connect | Method::Trace => {
+            // What follows a CONNECT is not HTTP in its sender's eyes.
+            Err(Reject::new(ErrorCode::MethodNotAllowed).with_field("allow", METHODS_TEXT).closing())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum TargetKind {
+    Resource,
+    Server,
+}
+
+/// Settles host, path and query: once, for matching and forwarding alike.
+fn read_target(exchange: &mut Exchange, connection: &Connection, plane: &Plane) -> Result<TargetKind, Reject> {
+    let request = &exchange.request;
+    let host = one_host(request)?;
+    let (authority, path, query) = match request.target()? {
+        Target::Origin { path, query } => (host, path, query),
+        Target::Asterisk => (host, &b""[..], None),
+        Target::Absolute { authority, path, query } => {
+            // RFC 9112 section 3.2.2 lets the target win; two different names are a trick or a fault.
+            if host.is_some_and(|host| !host.eq_ignore_ascii_case(authority)) {
+                return Err(bad_host("Host differs from the host of the request target"));
+            }
+            (Some(authority), path, query)
+        }
+        Target::Authority(_) => return Err(Reject::new(ErrorCode::MethodNotAllowed).closing()),
+    };
+    if let Some(authority) = authority {
+        let host = weir_route::host::normalize(authority, &mut exchange.host)
+            .map_err(|error| bad_host(error.to_string()))?;
+        if let std::borrow::Cow::Borrowed(host) = host {
+            exchange.host.clear();
+            exchange.host.extend_from_slice(host);
+        }
+        exchange.authority.extend_from_slice(authority);
+    }
+    if path.is_empty() {
+        return Ok(TargetKind::Server);
+    }
+    let normalize = plane.listeners.get(&connection.listener.id).is_none_or(|listener| listener.normalize_path);
+    exchange.path.clear();
+    if normalize {
+        weir_route::path::normalize_into(path, &mut exchange.path)
+            .map_err(|error| Reject::because(ErrorCode::BadPath, error.to_string()))?;
+    } else {
+        exchange.path.extend_from_slice(path);
+    }
+    exchange.has_query = query.is_some();
+    exchange.query.extend_from_slice(query.unwrap_or_default());
+    Ok(TargetKind::Resource)
+}
+
+fn bad_host(detail: impl Into<std::borrow::Cow<'static, str>>) -> Reject {
+    Reject::because(ErrorCode::BadHost, detail).closing()
+}
+
+fn one_host(request: &RequestHead) -> Result<Option<&[u8]>, Reject> {
+    let mut hosts = request.fields.all(Known::Host);
+    match (hosts.next(), hosts.next(), request.version()) {
+        (None, _, Version::Http11) => Err(bad_host("an HTTP/1.1 request needs a Host field")),
+        (Some(_), Some(_), _) => Err(bad_host("there is more than one Host field")),
+        (host, _, _) => Ok(host),
+    }
+}
+
+/// What the connection is to become; `None` also for what is politely ignored, such as `h2c`.
+fn read_upgrade(request: &RequestHead, framing: Body) -> Result<Option<Upgrade>, Reject> {
+    let fields = &request.fields;
+    let asked = request.version() == Version::Http11
+        && fields.all(Known::Connection).flat_map(list_items).any(|item| item.eq_ignore_ascii_case(b"upgrade"));
+    let Some(token) = fields.all(Known::Upgrade).flat_map(list_items).next().filter(|_| asked) else {
+        return Ok(None);
+    };
+    // HTTP itself is never what a connection becomes: it would pass by every rule (h2c, TLS/1.0, HTTP/2.0).
+    if [&b"h2c"[..], b"h2", b"http", b"tls"].iter().any(|refused| {
+        let name = token.split(|&b| b == b'/').next().unwrap_or(token);
+        name.eq_ignore_ascii_case(refused)
+    }) {
+        return Ok(None);
+    }
+    if framing != Body::Empty {
+        // A body before the switch leaves it open where the new protocol begins.
+        return Err(Reject::because(ErrorCode::BadRequest, "a request to upgrade cannot have a body").closing());
+    }
+    if !token.eq_ignore_ascii_case(b"websocket") {
+        return Ok(Some(Upgrade::Other(token.to_vec())));
+    }
+    if request.method() != Method::Get {
+        return Err(Reject::because(ErrorCode::BadRequest, "a WebSocket handshake must be a GET"));
+    }
+    if fields.count(Known::SecWebSocketVersion) != 1 || fields.get(Known::SecWebSocketVersion) != Some(b"13") {
+        return Err(Reject::new(ErrorCode::UpgradeRequired).with_field("sec-websocket-version", "13"));
+    }
+    let key = fields.get(Known::SecWebSocketKey).unwrap_or_default();
+    if fields.count(Known::SecWebSocketKey) != 1 || websocket_key(key).is_err() {
+        return Err(Reject::because(ErrorCode::BadRequest, "Sec-WebSocket-Key is not 16 bytes in base64"));
+    }
+    Ok(Some(Upgrade::WebSocket))
+}

@@ -1,0 +1,145 @@
+//! The story of a request, from its head to the log line.
+
+mod admit;
+mod deliver;
+mod gateway_fields;
+mod problem;
+mod record;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use weir_base::ErrorCode;
+use weir_wire::http1::Body;
+
+use crate::action::Action;
+use crate::connection::Connection;
+use crate::exchange::Exchange;
+use crate::forward::{self, Forwarded};
+use crate::plane::{Plane, Route};
+use crate::reject::Reject;
+use crate::transfer::{Sink, Transfer};
+
+/// What becomes of the connection after an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It waits for the next request.
+    KeepAlive,
+    /// It is closed.
+    Close,
+    /// It is closed once the client has read what was sent.
+    Linger,
+}
+
+/// What the client will be sent.
+pub(crate) enum Answer {
+    /// A body of the gateway's own.
+    Local { body: Vec<u8>, close: bool },
+    /// What an endpoint answers.
+    Forwarded(Forwarded),
+    /// Nothing: there is nobody to send it to.
+    Gone,
+}
+
+/// Serves one request whose head was read, or answers why it cannot be.
+pub(crate) async fn handle(connection: &mut Connection, exchange: &mut Exchange, head: Result<(), Reject>) -> Next {
+    let mut body = Transfer::new(Body::Empty, Sink::Discard, u64::MAX, exchange.record.started);
+    let answer = {
+        // The snapshot is let go before the body streams: a long answer must not hold an old configuration.
+        let plane = connection.worker.plane();
+        decide(connection, exchange, &mut body, &plane, head).await
+    };
+    let next = deliver::deliver(connection, exchange, &mut body, answer).await;
+    exchange.record.bytes_in += body.bytes;
+    body.free(&connection.worker.buffers);
+    record::record(connection, exchange);
+    next
+}
+
+/// Finds the route, runs the policies, acts: everything up to the head of the answer.
+async fn decide(
+    connection: &mut Connection,
+    exchange: &mut Exchange,
+    body: &mut Transfer,
+    plane: &Plane,
+    head: Result<(), Reject>,
+) -> Answer {
+    exchange.record.route = Some(Arc::clone(&plane.unmatched));
+    gateway_fields::begin(connection, exchange, plane);
+    let admitted = head.and_then(|()| admit::admit(connection, exchange, plane));
+    *body = Transfer::new(exchange.framing, request_sink(exchange.framing), u64::MAX, exchange.record.started);
+    let route = match admitted {
+        Ok(admit::Admitted::Route(route)) => route,
+        Ok(admit::Admitted::ServerOptions) => {
+            exchange.response.reset(204);
+            exchange.response.fields.append(b"Allow", admit::METHODS);
+            return Answer::Local { body: Vec::new(), close: false };
+        }
+        Err(reject) => return refuse(exchange, reject),
+    };
+    exchange.record.route = Some(Arc::clone(&route.info));
+    let mut passed = 0;
+    let answer = match pass(exchange, route, &mut passed) {
+        Err(reject) => refuse(exchange, reject),
+        Ok(()) => act(connection, exchange, body, plane, route).await,
+    };
+    if !matches!(answer, Answer::Gone) {
+        for policy in route.policies[..passed].iter().rev() {
+            policy.on_response(exchange);
+        }
+    }
+    answer
+}
+
+/// Runs the request phases; `passed` counts those that will see the answer.
+fn pass(exchange: &mut Exchange, route: &Route, passed: &mut usize) -> Result<(), Reject> {
+    for policy in &route.policies {
+        *passed += 1;
+        policy.on_request(exchange)?;
+    }
+    Ok(())
+}
+
+async fn act(
+    connection: &mut Connection,
+    exchange: &mut Exchange,
+    body: &mut Transfer,
+    plane: &Plane,
+    route: &Route,
+) -> Answer {
+    match &route.action {
+        Action::Redirect(redirect) => Answer::Local { body: redirect.answer(exchange), close: false },
+        Action::Respond(respond) => Answer::Local { body: respond.answer(exchange), close: false },
+        Action::Forward(split) => {
+            let total = route.timeout.map(|timeout| exchange.record.started + timeout);
+            body.set_limit(exchange.body_bytes_max);
+            match forward::forward(connection, exchange, body, plane, split, total).await {
+                Ok(forwarded) => Answer::Forwarded(forwarded),
+                Err(error) if error.code() == ErrorCode::ClientGone => {
+                    exchange.record.error = Some(ErrorCode::ClientGone);
+                    exchange.record.status = ErrorCode::ClientGone.status();
+                    Answer::Gone
+                }
+                Err(error) => refuse(exchange, error.into()),
+            }
+        }
+    }
+}
+
+fn refuse(exchange: &mut Exchange, reject: Reject) -> Answer {
+    exchange.record.error = Some(reject.code);
+    Answer::Local { body: problem::write(exchange, &reject), close: reject.close }
+}
+
+/// How a request body is written to the upstream: as it came, chunks re-made.
+fn request_sink(framing: Body) -> Sink {
+    match framing {
+        Body::Chunked => Sink::Chunked,
+        Body::Empty | Body::Length(_) | Body::UntilClose => Sink::Raw,
+    }
+}
+
+/// The moment up to which `now` may wait, given a deadline for the whole.
+pub(crate) fn earlier(due: Instant, total: Option<Instant>) -> Instant {
+    total.map_or(due, |total| due.min(total))
+}

@@ -1,0 +1,56 @@
+//! What is kept of an exchange: counters and a line in the access log.
+
+use std::time::{Instant, SystemTime};
+
+use weir_telemetry::AccessRecord;
+use weir_wire::http1::Version;
+
+use crate::connection::Connection;
+use crate::exchange::Exchange;
+
+/// Counts and logs one exchange, once its last byte is sent or its connection is lost.
+pub(super) fn record(connection: &Connection, exchange: &Exchange) {
+    let record = &exchange.record;
+    let worker = &connection.worker;
+    let duration = Instant::now().saturating_duration_since(record.started);
+    if let Some(route) = &record.route {
+        route.stats.record(worker.shard, record.status, record.bytes_in, record.bytes_out, duration);
+    }
+    if let Some(code) = record.error {
+        worker.shared.stats.error(worker.shard, code);
+    }
+    if exchange.replay.overflowed && record.attempts > 0 {
+        worker.shared.stats.replay_overflowed(worker.shard);
+    }
+    let mut access = worker.access();
+    if !access.is_on() {
+        return;
+    }
+    access.push(&AccessRecord {
+        timestamp: SystemTime::now(),
+        trace_id: exchange.trace.trace_id_hex().as_ref(),
+        request_id: &exchange.request_id,
+        listener: &connection.listener.name,
+        http_status: record.status,
+        method: exchange.request.method_bytes(),
+        host: &exchange.authority,
+        path: exchange.request.target_bytes(),
+        route: record.route.as_ref().map_or("", |route| &route.name),
+        upstream: record.upstream.as_deref().unwrap_or_default(),
+        endpoint: record.endpoint.as_deref().unwrap_or_default(),
+        attempts: record.attempts,
+        client_ip: exchange.client,
+        protocol: match exchange.request.version() {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        },
+        bytes_in: record.bytes_in,
+        bytes_out: record.bytes_out,
+        duration,
+        queue_us: record.queue_us,
+        connect_us: record.connect_us,
+        head_us: record.head_us,
+        error: record.error,
+        user_agent: exchange.request.fields.get(weir_wire::http1::Known::UserAgent).unwrap_or_default(),
+    });
+}

@@ -1,0 +1,245 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use weir_route::RouteTable;
+use weir_telemetry::{Collect, Exposition, Gauge};
+use weir_upstream::Upstream;
+
+use crate::action::{Action, ActionPlan};
+use crate::policy::{Policy, PolicyPlan};
+use crate::stats::RouteStats;
+use crate::trust::TrustedProxies;
+
+/// Everything that requests need of one revision of the configuration; immutable.
+pub struct Plane {
+    pub(crate) table: RouteTable,
+    /// By the id that the table gives.
+    pub(crate) routes: Vec<Arc<Route>>,
+    pub(crate) listeners: HashMap<u32, ListenerPlan>,
+    pub(crate) trusted: TrustedProxies,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) limits: Limits,
+    /// For requests that match no route.
+    pub(crate) unmatched: Arc<RouteInfo>,
+    /// Goes up by one with each revision.
+    pub revision: u64,
+}
+
+/// What a [`Plane`] is made of.
+pub struct PlanePlan {
+    /// The compiled matches; ids are places in `routes`.
+    pub table: RouteTable,
+    /// The routes.
+    pub routes: Vec<RoutePlan>,
+    /// Per listener id.
+    pub listeners: HashMap<u32, ListenerPlan>,
+    /// Whose forwarding fields are believed.
+    pub trusted: TrustedProxies,
+    /// `timeouts`.
+    pub timeouts: Timeouts,
+    /// `limits`.
+    pub limits: Limits,
+    /// Goes up by one with each revision.
+    pub revision: u64,
+    /// Shards of the counters: the workers and the control side.
+    pub shards: usize,
+}
+
+/// One route as checked.
+pub struct RoutePlan {
+    /// The route's name; unique.
+    pub name: Arc<str>,
+    /// In the order of the request phase.
+    pub policies: Vec<PolicyPlan>,
+    /// What is done with a request.
+    pub action: ActionPlan,
+    /// For the whole request, retries included; none by default.
+    pub timeout: Option<Duration>,
+}
+
+/// One route as it runs.
+pub struct Route {
+    pub(crate) info: Arc<RouteInfo>,
+    pub(crate) policies: Box<[Box<dyn Policy>]>,
+    pub(crate) action: Action,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// What outlives a request's snapshot: the name and the counters of its route.
+#[derive(Debug)]
+pub struct RouteInfo {
+    /// The route's name; empty for requests that match none.
+    pub name: Arc<str>,
+    pub(crate) stats: Arc<RouteStats>,
+}
+
+/// Settings of one listener that may change with a reload.
+#[derive(Debug, Clone, Copy)]
+pub struct ListenerPlan {
+    /// Whether paths are normalised before they are matched and forwarded; on by default.
+    pub normalize_path: bool,
+}
+
+/// `timeouts` of the configuration; see there for what each bounds.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)] // The keys of the configuration, described in its table.
+pub struct Timeouts {
+    pub request_head: Duration,
+    pub keep_alive: Duration,
+    pub body_idle: Duration,
+    pub stream_idle: Duration,
+    pub upgrade_idle: Duration,
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            request_head: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+            body_idle: Duration::from_secs(60),
+            stream_idle: Duration::from_secs(300),
+            upgrade_idle: Duration::from_secs(3600),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `limits` of the configuration; see there for what each bounds.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)] // The keys of the configuration, described in its table.
+pub struct Limits {
+    pub header_bytes: usize,
+    pub headers: usize,
+    pub connections: u32,
+    pub connections_per_ip: Option<u32>,
+    pub requests_per_connection: Option<u64>,
+}
+
+impl Default for Limits {
+    /// 64 KiB, 128 fields, half a million connections, none, none.
+    fn default() -> Self {
+        Self {
+            header_bytes: 64 << 10,
+            headers: 128,
+            connections: 500_000,
+            connections_per_ip: None,
+            requests_per_connection: None,
+        }
+    }
+}
+
+/// A listener while it runs: what connections hold of it, across reloads.
+#[derive(Debug)]
+pub struct ListenerState {
+    /// Unique in the process for as long as it runs.
+    pub id: u32,
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    retired: AtomicBool,
+    pub(crate) connections: Gauge,
+}
+
+static LISTENER_IDS: AtomicU32 = AtomicU32::new(1);
+
+impl ListenerState {
+    /// A new listener of that name.
+    pub fn new(name: Arc<str>) -> Arc<Self> {
+        Arc::new(Self {
+            id: LISTENER_IDS.fetch_add(1, Ordering::Relaxed),
+            name,
+            scheme: "http",
+            retired: AtomicBool::new(false),
+            connections: Gauge::default(),
+        })
+    }
+
+    /// The listener is no longer wanted: its connections end after the request that they serve.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the listener is no longer wanted.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Its open connections.
+    pub fn open_connections(&self) -> i64 {
+        self.connections.get()
+    }
+}
+
+impl Plane {
+    /// Builds what runs; counters are carried over from `previous` by the routes' names.
+    pub fn compile(plan: PlanePlan, previous: Option<&Self>) -> Arc<Self> {
+        let known: HashMap<&str, &Arc<RouteStats>> = previous
+            .map(|plane| plane.routes.iter().map(|route| (&*route.info.name, &route.info.stats)).collect())
+            .unwrap_or_default();
+        let routes = plan
+            .routes
+            .into_iter()
+            .map(|route| {
+                let stats = known.get(&*route.name).map_or_else(|| RouteStats::new(plan.shards), |stats| Arc::clone(stats));
+                Arc::new(Route {
+                    info: Arc::new(RouteInfo { name: route.name, stats }),
+                    policies: route.policies.into_iter().map(PolicyPlan::compile).collect(),
+                    action: route.action.compile(),
+                    timeout: route.timeout,
+                })
+            })
+            .collect();
+        let unmatched = previous.map_or_else(
+            || Arc::new(RouteInfo { name: "".into(), stats: RouteStats::new(plan.shards) }),
+            |plane| Arc::clone(&plane.unmatched),
+        );
+        Arc::new(Self {
+            table: plan.table,
+            routes,
+            listeners: plan.listeners,
+            trusted: plan.trusted,
+            timeouts: plan.timeouts,
+            limits: plan.limits,
+            unmatched,
+            revision: plan.revision,
+        })
+    }
+
+    /// The route with this id of the table.
+    pub fn route(&self, id: u32) -> Option<&Arc<Route>> {
+        self.routes.get(id as usize)
+    }
+
+    /// The compiled matches.
+    pub fn table(&self) -> &RouteTable {
+        &self.table
+    }
+}
+
+impl Collect for Plane {
+    fn collect(&self, out: &mut Exposition) {
+        let all = self.routes.iter().map(|route| &route.info).chain([&self.unmatched]);
+        crate::stats::collect_routes(all.map(|info| (&*info.name, &*info.stats)), out);
+    }
+}
+
+impl Route {
+    /// The route's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.info.name
+    }
+
+    /// Requests answered so far.
+    pub fn requests(&self) -> u64 {
+        self.info.stats.requests()
+    }
+
+    /// The upstreams that the route may forward to, with their shares.
+    pub fn upstreams(&self) -> impl Iterator<Item = (&Arc<Upstream>, u32)> {
+        self.action.upstreams()
+    }
+}

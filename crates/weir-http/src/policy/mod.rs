@@ -1,0 +1,76 @@
+//! Policies: what a route does to a request before its action and to the answer after it.
+//!
+//! One folder each. A policy's plan is checked when the configuration is; compiling it cannot fail.
+
+mod body_limit;
+mod headers;
+mod ip_rules;
+mod rewrite;
+mod security_headers;
+mod status;
+mod websocket_origins;
+
+pub use body_limit::BodyLimitPlan;
+pub use headers::{FieldChanges, HeadersPlan};
+pub use ip_rules::{IpRule, IpRulesPlan};
+pub use rewrite::{HostRewrite, PathRewrite, RewritePlan};
+pub use security_headers::{SecurityHeadersPlan, SecurityPreset};
+pub use status::StatusPlan;
+pub use websocket_origins::WebSocketOriginsPlan;
+
+use crate::exchange::Exchange;
+use crate::reject::Reject;
+
+/// A policy as it runs. Neither phase waits, so neither costs an allocation.
+pub trait Policy: Send + Sync {
+    /// The policy's name in the configuration.
+    fn kind(&self) -> &'static str;
+
+    /// Looks at the request before the action, in the order of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// A [`Reject`] ends the request; the policies before this one still see the answer.
+    fn on_request(&self, exchange: &mut Exchange) -> Result<(), Reject> {
+        let _ = exchange;
+        Ok(())
+    }
+
+    /// Looks at the head of the answer before it is sent, in reverse order; also at answers of Weir's own.
+    fn on_response(&self, exchange: &mut Exchange) {
+        let _ = exchange;
+    }
+}
+
+/// A policy as checked.
+#[derive(Debug, Clone)]
+pub enum PolicyPlan {
+    /// Changes and guards fields.
+    Headers(HeadersPlan),
+    /// Sets the usual security fields on answers.
+    SecurityHeaders(SecurityHeadersPlan),
+    /// Changes what is forwarded.
+    Rewrite(RewritePlan),
+    /// Maps statuses of upstreams.
+    Status(StatusPlan),
+    /// Lets client addresses through or not.
+    IpRules(IpRulesPlan),
+    /// Lets WebSocket handshakes of certain origins through.
+    WebSocketOrigins(WebSocketOriginsPlan),
+    /// Bounds the request's body.
+    BodyLimit(BodyLimitPlan),
+}
+
+impl PolicyPlan {
+    pub(crate) fn compile(self) -> Box<dyn Policy> {
+        match self {
+            Self::Headers(plan) => Box::new(plan),
+            Self::SecurityHeaders(plan) => Box::new(plan.compile()),
+            Self::Rewrite(plan) => Box::new(plan),
+            Self::Status(plan) => Box::new(plan),
+            Self::IpRules(plan) => Box::new(plan),
+            Self::WebSocketOrigins(plan) => Box::new(plan),
+            Self::BodyLimit(plan) => Box::new(plan),
+        }
+    }
+}

@@ -1,0 +1,278 @@
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use weir_base::ErrorCode;
+use weir_net::Socket;
+use weir_wire::http1::{HeadLimits, HeadScanner};
+
+use crate::connection::{Connection, Refusal};
+use crate::exchange::Exchange;
+use crate::pipeline::{self, Next};
+use crate::plane::ListenerState;
+use crate::reject::Reject;
+use crate::worker::Worker;
+
+/// Serves one client connection to its end.
+///
+/// While it waits for a request it is this future and nothing else: buffers, heads and the state of an exchange
+/// exist only while there is one.
+pub async fn serve(socket: Socket, peer: Option<SocketAddr>, listener: Arc<ListenerState>, worker: Arc<Worker>) {
+    worker.shared.stats.accepted(worker.shard);
+    let limits = worker.plane().limits;
+    let mut connection = match Connection::admit(socket, peer, listener, Arc::clone(&worker), &limits) {
+        Ok(connection) => connection,
+        Err((socket, refusal)) => return Box::pin(refuse(socket, refusal, worker)).await,
+    };
+    while readable(&mut connection).await {
+        match Box::pin(active(&mut connection)).await {
+            Active::Idle => {}
+            Active::Close => return,
+            Active::Linger => return Box::pin(linger(connection)).await,
+        }
+    }
+}
+
+/// Waits for a request to begin; false when the connection is to be closed instead.
+async fn readable(connection: &mut Connection) -> bool {
+    let now = Instant::now();
+    let timeouts = connection.worker.plane().timeouts;
+    let patience = if connection.requests == 0 { timeouts.request_head } else { timeouts.keep_alive };
+    connection.deadline.set(now, patience);
+    connection.set_idle(Some(now));
+    poll_fn(|cx| {
+        // The deadline first: it is also what others wake the connection by.
+        if connection.deadline.is_expired(cx) {
+            return Poll::Ready(false);
+        }
+        match connection.io.socket.poll_readable(cx) {
+            Poll::Ready(result) => Poll::Ready(result.is_ok()),
+            Poll::Pending if connection.is_ending() => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+enum Active {
+    Idle,
+    Close,
+    /// Close once the client has read what was sent.
+    Linger,
+}
+
+/// Serves requests until there is none begun.
+async fn active(connection: &mut Connection) -> Active {
+    connection.set_idle(None);
+    loop {
+        let worker = Arc::clone(&connection.worker);
+        let mut exchange = worker.take_exchange(Instant::now());
+        let head = read_head(connection, &mut exchange).await;
+        let next = match head {
+            Ok(()) => {
+                connection.requests += 1;
+                pipeline::handle(connection, &mut exchange, Ok(())).await
+            }
+            Err(HeadFailure::NotBegun) => Next::KeepAlive,
+            Err(HeadFailure::Gone) => Next::Close,
+            Err(HeadFailure::Reject(reject)) => {
+                exchange.request.clear();
+                pipeline::handle(connection, &mut exchange, Err(reject)).await
+            }
+        };
+        worker.put_exchange(exchange);
+        match next {
+            Next::KeepAlive if !connection.io.is_empty() => {}
+            Next::KeepAlive => {
+                connection.io.release(&worker.buffers);
+                return Active::Idle;
+            }
+            Next::Close => return Active::Close,
+            Next::Linger => return Active::Linger,
+        }
+    }
+}
+
+enum HeadFailure {
+    /// Not one byte came: the wait for it is the idle connection's.
+    NotBegun,
+    /// The client closed or failed before a request was complete; there is nobody to answer.
+    Gone,
+    Reject(Reject),
+}
+
+impl<T: Into<Reject>> From<T> for HeadFailure {
+    fn from(error: T) -> Self {
+        Self::Reject(error.into())
+    }
+}
+
+/// Reads one request head into the exchange; what follows it stays in the connection's buffer.
+async fn read_head(connection: &mut Connection, exchange: &mut Exchange) -> Result<(), HeadFailure> {
+    let (limits, patience) = {
+        let plane = connection.worker.plane();
+        (HeadLimits { bytes: plane.limits.header_bytes, fields: plane.limits.headers }, plane.timeouts.request_head)
+    };
+    let started = exchange.record.started;
+    let mut scanner = HeadScanner::default();
+    let mut waiting = false;
+    let mut begun = false;
+    let length = poll_fn(|cx| {
+        loop {
+            if let Some(length) = scan(connection, &mut scanner, &mut begun, &limits)? {
+                return Poll::Ready(Ok(length));
+            }
+            // Room for the whole head and for what is read with it.
+            if !connection.io.make_room(limits.bytes + weir_net::BUFFER_BYTES) {
+                return Poll::Ready(Err(HeadFailure::Reject(Reject::new(ErrorCode::HeadersTooLarge).closing())));
+            }
+            match connection.io.poll_fill(cx, &connection.worker.buffers) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(HeadFailure::Gone)),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending if connection.io.is_empty() => return Poll::Ready(Err(HeadFailure::NotBegun)),
+                Poll::Pending => {
+                    if !std::mem::replace(&mut waiting, true) {
+                        connection.deadline.set(started, patience);
+                    }
+                    return head_pending(connection, cx);
+                }
+            }
+        }
+    })
+    .await?;
+    exchange.request.parse(&connection.io.filled()[..length], &limits)?;
+    connection.io.consume(length);
+    Ok(())
+}
+
+fn scan(
+    connection: &mut Connection,
+    scanner: &mut HeadScanner,
+    begun: &mut bool,
+    limits: &HeadLimits,
+) -> Result<Option<usize>, HeadFailure> {
+    if !*begun {
+        match connection.io.filled() {
+            [] | [b'\r'] => return Ok(None),
+            bytes => {
+                let skip = HeadScanner::leading_empty_line(bytes);
+                connection.io.consume(skip);
+                *begun = true;
+            }
+        }
+    }
+    if connection.io.is_empty() {
+        return Ok(None);
+    }
+    Ok(scanner.scan(connection.io.filled(), limits.bytes)?)
+}
+
+fn head_pending(connection: &Connection, cx: &Context<'_>) -> Poll<Result<usize, HeadFailure>> {
+    if connection.deadline.is_expired(cx) {
+        let reject = Reject::because(ErrorCode::RequestTimeout, "the request head did not arrive in time").closing();
+        return Poll::Ready(Err(HeadFailure::Reject(reject)));
+    }
+    Poll::Pending
+}
+
+/// How long a connection that is being closed still reads, so that the client sees the answer and not a reset.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Most bytes that a connection that is being closed still reads.
+const LINGER_BYTES_MAX: usize = 256 << 10;
+
+/// Ends the writing side and reads what the client still sends, for a while (RFC 9112 section 9.6).
+async fn linger(mut connection: Connection) {
+    connection.deadline.set(Instant::now(), LINGER);
+    let mut read = 0;
+    let mut shut = false;
+    poll_fn(|cx| {
+        loop {
+            if connection.deadline.is_expired(cx) || read > LINGER_BYTES_MAX {
+                return Poll::Ready(());
+            }
+            if !shut {
+                match connection.io.socket.poll_shutdown(cx) {
+                    Poll::Ready(Ok(())) => shut = true,
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            let unused = connection.io.filled().len();
+            connection.io.consume(unused);
+            match connection.io.poll_fill(cx, &connection.worker.buffers) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(count)) => read += count,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+    connection.io.drop_bytes(&connection.worker.buffers);
+}
+
+/// The whole answer to a connection that is one too many; written at once or not at all.
+const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: application/problem+json\r\nweir-error: overloaded\r\nretry-after: 1\r\nconnection: close\r\n\
+    content-length: 142\r\n\r\n\
+    {\"type\":\"urn:weir:error:overloaded\",\"title\":\"The gateway is at its limit\",\"status\":503,\"detail\":\"too many connections are open\",\"instance\":\"/\"}";
+
+async fn refuse(mut socket: Socket, refusal: Refusal, worker: Arc<Worker>) {
+    worker.shared.stats.refused_connections.add(1);
+    worker.shared.stats.error(worker.shard, ErrorCode::Overloaded);
+    if refusal == Refusal::PerIp {
+        // One address at its limit: it gets no more of our time than a close.
+        return;
+    }
+    let deadline = worker.deadlines.deadline();
+    deadline.set(Instant::now(), Duration::from_millis(200));
+    let mut io_error = false;
+    poll_fn(|cx| {
+        match socket.poll_write(cx, REFUSED) {
+            Poll::Ready(result) => {
+                io_error = result.is_err();
+                Poll::Ready(())
+            }
+            Poll::Pending if deadline.is_expired(cx) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+    if io_error {
+        return;
+    }
+    // The request is read, or its arrival would turn our close into a reset that hides the answer.
+    let mut scratch = crate::io::Io::new(socket);
+    poll_fn(|cx| {
+        if scratch.socket.poll_shutdown(cx).is_pending() || deadline.is_expired(cx) {
+            return Poll::Ready(());
+        }
+        loop {
+            let unused = scratch.filled().len();
+            scratch.consume(unused);
+            match scratch.poll_fill(cx, &worker.buffers) {
+                Poll::Ready(Ok(count)) if count > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+    scratch.drop_bytes(&worker.buffers);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::REFUSED;
+
+    #[test]
+    fn the_refusal_is_one_whole_message() {
+        let text = std::str::from_utf8(REFUSED).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["status"], 503);
+    }
+}

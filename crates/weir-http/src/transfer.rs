@@ -1,0 +1,363 @@
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use weir_net::{Buffer, Buffers, Socket};
+use weir_wire::http1::{Body, CHUNK_LINE_MAX, Chunk, ChunkError, ChunkedDecoder, Head, encode_chunk_line};
+
+use crate::io::Io;
+
+/// One direction of one body: read as the source frames it, written as the sink needs it.
+///
+/// Never holds more than one buffer of data: the source is read only when the sink has taken what was read
+/// before, which is all the back-pressure there is. Lengths pass without copying; chunks are always re-made.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    source: Source,
+    sink: Sink,
+    /// Bytes for the sink that do not stand in the source's buffer: a re-made chunk, trailers, the last chunk.
+    encoded: Option<Buffer>,
+    /// Body bytes taken from the source.
+    pub(crate) bytes: u64,
+    /// Most body bytes allowed.
+    limit: u64,
+    blocked: Side,
+    moved: bool,
+    since: Instant,
+}
+
+#[derive(Debug)]
+enum Source {
+    Length(u64),
+    Chunked(Box<ChunkedDecoder>),
+    UntilClose,
+    Finished,
+}
+
+/// How the body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sink {
+    /// As it is: the length was announced, or the end of the connection tells it.
+    Raw,
+    /// In chunks, with trailers.
+    Chunked,
+    /// Not at all: it is read and forgotten.
+    Discard,
+}
+
+/// Which end a transfer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Source,
+    Sink,
+}
+
+/// Why a transfer cannot go on.
+#[derive(Debug)]
+pub(crate) enum TransferError {
+    /// The source ended before its body did.
+    SourceEnded,
+    SourceFailed(io::Error),
+    SourceMalformed(ChunkError),
+    /// More bytes than the limit.
+    TooLarge,
+    SinkFailed(io::Error),
+}
+
+/// Sees the bytes that were written to the sink.
+pub(crate) trait Tap {
+    fn wrote(&mut self, bytes: &[u8]);
+}
+
+impl Tap for () {
+    fn wrote(&mut self, _: &[u8]) {}
+}
+
+impl Transfer {
+    pub(crate) fn new(body: Body, sink: Sink, limit: u64, now: Instant) -> Self {
+        let source = match body {
+            Body::Empty => Source::Finished,
+            Body::Length(length) => Source::Length(length),
+            Body::Chunked => Source::Chunked(Box::default()),
+            Body::UntilClose => Source::UntilClose,
+        };
+        Self { source, sink, encoded: None, bytes: 0, limit, blocked: Side::Source, moved: false, since: now }
+    }
+
+    /// Sets the most body bytes allowed.
+    pub(crate) fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
+    /// What is known of the bytes that are still to come from the source: `None` where only its end will tell.
+    pub(crate) fn left(&self) -> Option<u64> {
+        match &self.source {
+            Source::Finished => Some(0),
+            Source::Length(left) => Some(*left),
+            Source::Chunked(_) | Source::UntilClose => None,
+        }
+    }
+
+    /// Whether the source's body was read to its end and all of it written.
+    #[inline]
+    pub(crate) fn is_finished(&self) -> bool {
+        matches!(self.source, Source::Finished) && self.encoded.is_none()
+    }
+
+    /// Whether the source's body was read to its end.
+    pub(crate) fn source_finished(&self) -> bool {
+        matches!(self.source, Source::Finished)
+    }
+
+    /// From now on the rest is read and forgotten.
+    pub(crate) fn discard(&mut self, buffers: &Buffers) {
+        self.sink = Sink::Discard;
+        self.free(buffers);
+    }
+
+    /// When the wait for the end that blocks began, and which end that is.
+    pub(crate) fn waiting(&mut self, now: Instant) -> (Side, Instant) {
+        if std::mem::take(&mut self.moved) {
+            self.since = now;
+        }
+        (self.blocked, self.since)
+    }
+
+    /// When the current wait expires, given how long each end may take.
+    pub(crate) fn due(&mut self, now: Instant, source: Duration, sink: Duration) -> Instant {
+        match self.waiting(now) {
+            (Side::Source, since) => since + source,
+            (Side::Sink, since) => since + sink,
+        }
+    }
+
+    /// What of the source's buffer can be written as it is.
+    pub(crate) fn raw_ready(&self, filled: usize) -> usize {
+        match (&self.source, self.sink) {
+            (Source::Length(left), Sink::Raw) => usize::try_from(*left).unwrap_or(usize::MAX).min(filled),
+            (Source::UntilClose, Sink::Raw) => filled,
+            _ => 0,
+        }
+    }
+
+    /// Accounts for bytes of [`raw_ready`](Self::raw_ready) that the caller has written itself.
+    pub(crate) fn wrote_raw(&mut self, count: usize) {
+        self.bytes += count as u64;
+        self.moved = true;
+        if let Source::Length(left) = &mut self.source {
+            *left -= count as u64;
+            if *left == 0 {
+                self.source = Source::Finished;
+            }
+        }
+    }
+
+    /// Moves what can be moved; ready when the whole body is written.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Io,
+        to: &mut Socket,
+        buffers: &Buffers,
+        tap: &mut impl Tap,
+    ) -> Poll<Result<(), TransferError>> {
+        loop {
+            if let Some(encoded) = &mut self.encoded {
+                self.blocked = Side::Sink;
+                let count = ready!(to.poll_write(cx, encoded.filled())).map_err(TransferError::SinkFailed)?;
+                tap.wrote(&encoded.filled()[..count]);
+                encoded.consume(count);
+                self.moved = true;
+                if encoded.is_empty() {
+                    self.free(buffers);
+                }
+                continue;
+            }
+            if matches!(self.source, Source::Finished) {
+                return Poll::Ready(Ok(()));
+            }
+            if !from.is_empty() {
+                self.blocked = Side::Sink;
+                let raw = self.raw_ready(from.filled().len());
+                if raw > 0 {
+                    self.allow(raw as u64)?;
+                    let count = ready!(to.poll_write(cx, &from.filled()[..raw])).map_err(TransferError::SinkFailed)?;
+                    tap.wrote(&from.filled()[..count]);
+                    from.consume(count);
+                    self.wrote_raw(count);
+                    continue;
+                }
+                self.encode(from, buffers)?;
+                continue;
+            }
+            ready!(self.poll_source(cx, from, buffers))?;
+        }
+    }
+
+    /// Reads what is left and forgets it; for a body that was told to be [discarded](Self::discard).
+    pub(crate) fn poll_discard(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Io,
+        buffers: &Buffers,
+    ) -> Poll<Result<(), TransferError>> {
+        debug_assert_eq!(self.sink, Sink::Discard, "there is no sink to write to");
+        while !matches!(self.source, Source::Finished) {
+            if from.is_empty() {
+                ready!(self.poll_source(cx, from, buffers))?;
+            } else {
+                self.encode(from, buffers)?;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>, from: &mut Io, buffers: &Buffers) -> Poll<Result<(), TransferError>> {
+        self.blocked = Side::Source;
+        let count = ready!(from.poll_fill(cx, buffers)).map_err(TransferError::SourceFailed)?;
+        self.moved = true;
+        if count == 0 {
+            if !matches!(self.source, Source::UntilClose) {
+                return Poll::Ready(Err(TransferError::SourceEnded));
+            }
+            self.source = Source::Finished;
+            self.finish(&Head::default(), buffers);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn allow(&self, more: u64) -> Result<(), TransferError> {
+        if self.bytes.saturating_add(more) > self.limit { Err(TransferError::TooLarge) } else { Ok(()) }
+    }
+
+    /// Turns buffered bytes of the source into one chunk for the sink, or drops them.
+    fn encode(&mut self, from: &mut Io, buffers: &Buffers) -> Result<(), TransferError> {
+        let mut out = (self.sink != Sink::Discard).then(|| ChunkWriter::new(buffers.take(), self.sink));
+        loop {
+            let room = out.as_ref().map_or(usize::MAX, ChunkWriter::room);
+            if from.is_empty() || room == 0 {
+                break;
+            }
+            let filled = from.filled();
+            let filled = &filled[..filled.len().min(room)];
+            let (taken, data, ended) = match &mut self.source {
+                Source::Chunked(decoder) => {
+                    match decoder.next(filled).map_err(TransferError::SourceMalformed)? {
+                        Chunk::More => (filled.len(), 0..0, false),
+                        Chunk::Data { start, end } => (end, start..end, false),
+                        Chunk::End { end } => (end, 0..0, true),
+                    }
+                }
+                Source::Length(left) => {
+                    let count = filled.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                    *left -= count as u64;
+                    (count, 0..count, *left == 0)
+                }
+                Source::UntilClose => (filled.len(), 0..filled.len(), false),
+                Source::Finished => break,
+            };
+            let count = data.len() as u64;
+            if self.bytes.saturating_add(count) > self.limit {
+                return Err(TransferError::TooLarge);
+            }
+            self.bytes += count;
+            if let Some(out) = &mut out {
+                out.push(&filled[data]);
+            }
+            from.consume(taken);
+            if ended {
+                self.end(out, buffers)?;
+                return Ok(());
+            }
+        }
+        self.moved = true;
+        self.encoded = out.and_then(|out| out.into_buffer(buffers));
+        Ok(())
+    }
+
+    /// The source's body is complete: what is left of it is encoded, with the trailers.
+    fn end(&mut self, out: Option<ChunkWriter>, buffers: &Buffers) -> Result<(), TransferError> {
+        let mut trailers = Head::default();
+        if let Source::Chunked(decoder) = &mut self.source {
+            decoder.trailers(&mut trailers).map_err(TransferError::SourceMalformed)?;
+        }
+        self.source = Source::Finished;
+        self.moved = true;
+        self.encoded = out.and_then(|out| out.into_buffer(buffers));
+        self.finish(&trailers, buffers);
+        Ok(())
+    }
+
+    /// Appends the last chunk and the trailers, where the sink wants them.
+    fn finish(&mut self, trailers: &Head, buffers: &Buffers) {
+        if self.sink != Sink::Chunked {
+            return;
+        }
+        let mut end = b"0\r\n".to_vec();
+        trailers.write_fields(&mut end);
+        end.extend_from_slice(b"\r\n");
+        let mut encoded = self.encoded.take().unwrap_or_else(|| buffers.take());
+        while encoded.room().len() < end.len() {
+            // The trailer section is bounded by the decoder; one doubling holds it beside a full chunk.
+            let grown = encoded.grow(64 << 10);
+            assert!(grown, "a chunk and its trailers fit in 64 KiB");
+        }
+        encoded.room()[..end.len()].copy_from_slice(&end);
+        encoded.advance(end.len());
+        self.encoded = Some(encoded);
+    }
+
+    /// Gives the memory back, wherever the transfer stands.
+    pub(crate) fn free(&mut self, buffers: &Buffers) {
+        if let Some(encoded) = self.encoded.take() {
+            buffers.put(encoded);
+        }
+    }
+}
+
+/// Collects data into one buffer, as one chunk or as it is.
+struct ChunkWriter {
+    buffer: Buffer,
+    /// Bytes kept free at the front for the size line.
+    reserve: usize,
+}
+
+impl ChunkWriter {
+    fn new(mut buffer: Buffer, sink: Sink) -> Self {
+        let reserve = if sink == Sink::Chunked { CHUNK_LINE_MAX } else { 0 };
+        buffer.advance(reserve);
+        Self { buffer, reserve }
+    }
+
+    fn data(&self) -> usize {
+        self.buffer.filled().len() - self.reserve
+    }
+
+    /// How much data still fits; the CRLF after a chunk is set aside.
+    fn room(&self) -> usize {
+        let behind = if self.reserve > 0 { 2 } else { 0 };
+        weir_net::BUFFER_BYTES - self.reserve - behind - self.data()
+    }
+
+    fn push(&mut self, data: &[u8]) {
+        self.buffer.room()[..data.len()].copy_from_slice(data);
+        self.buffer.advance(data.len());
+    }
+
+    fn into_buffer(mut self, buffers: &Buffers) -> Option<Buffer> {
+        let size = self.data();
+        if size == 0 {
+            buffers.put(self.buffer);
+            return None;
+        }
+        if self.reserve > 0 {
+            self.buffer.room()[..2].copy_from_slice(b"\r\n");
+            self.buffer.advance(2);
+            let mut line = [0; CHUNK_LINE_MAX];
+            let start = encode_chunk_line(size, &mut line);
+            self.buffer.overwrite(start, &line[start..]);
+            self.buffer.consume(start);
+        }
+        Some(self.buffer)
+    }
+}
