@@ -113,15 +113,24 @@ impl RawClient {
     ///
     /// See [`ReadError`].
     pub fn read_response(&mut self, method: &str) -> Result<Response, ReadError> {
+        self.bounded(|client| {
+            let (head, status, interim) = client.final_head()?;
+            let bodiless = method == "HEAD" || status == 204 || status == 304 || status == 101;
+            let (body, trailers) = match head.framing()? {
+                _ if bodiless => (Vec::new(), Fields::default()),
+                Some(framing) => client.wire.body(framing)?,
+                None => (client.wire.rest()?, Fields::default()),
+            };
+            Ok(Response { status, head, body, trailers, interim })
+        })
+    }
+
+    /// Reads with a limit for the whole, since an endless body always has a next byte.
+    fn bounded<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
         self.wire.deadline = Some(Instant::now() + PATIENCE * 2);
-        let (head, status, interim) = self.final_head()?;
-        let bodiless = method == "HEAD" || status == 204 || status == 304 || status == 101;
-        let (body, trailers) = match head.framing()? {
-            _ if bodiless => (Vec::new(), Fields::default()),
-            Some(framing) => self.wire.body(framing)?,
-            None => (self.wire.rest()?, Fields::default()),
-        };
-        Ok(Response { status, head, body, trailers, interim })
+        let result = read(self);
+        self.wire.deadline = None;
+        result
     }
 
     /// Reads the next head, interim or final, and leaves its body.
@@ -130,7 +139,6 @@ impl RawClient {
     ///
     /// When none can be read.
     pub fn head(&mut self) -> (u16, Head) {
-        self.wire.deadline = None;
         let head = self.wire.head().unwrap_or_else(|e| panic!("no head: {e:?}"));
         (Response::status_of(&head).unwrap_or_else(|e| panic!("{e:?}")), head)
     }
@@ -180,8 +188,7 @@ impl RawClient {
     ///
     /// See [`ReadError`].
     pub fn rest(&mut self) -> Result<Vec<u8>, ReadError> {
-        self.wire.deadline = Some(Instant::now() + PATIENCE * 2);
-        self.wire.rest()
+        self.bounded(|client| client.wire.rest())
     }
 
     /// Waits for the end of the connection.

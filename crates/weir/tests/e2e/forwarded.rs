@@ -141,3 +141,25 @@ fn a_trace_is_continued_or_begun_and_its_id_logged() {
         assert_eq!(gateway.access_line(path)["trace_id"], parts[1]);
     }
 }
+
+#[test]
+fn a_proxy_header_is_read_from_trusted_peers_alone() {
+    let origin = Origin::start(ok);
+    let gateway = Config::to([origin.addr()])
+        .listener("proxy_protocol: on")
+        .top("trusted_proxies: [127.0.0.3]")
+        .start();
+    let web = gateway.addr("web");
+    let declared = "PROXY TCP4 203.0.113.7 203.0.113.1 50000 80\r\n";
+    let mut trusted = weir_testkit::RawClient::connect_from("127.0.0.3".parse().unwrap(), web);
+    trusted.send(format!("{declared}GET /declared HTTP/1.1\r\nHost: t\r\n\r\n"));
+    assert_eq!(trusted.response().status, 200);
+    assert_eq!(gateway.access_line("/declared")["client_ip"], "203.0.113.7");
+    assert_eq!(origin.only_request().field("x-forwarded-for"), Some("203.0.113.7"));
+    let mut stranger = weir_testkit::RawClient::connect_from("127.0.0.2".parse().unwrap(), web);
+    stranger.send(format!("{declared}GET /forged HTTP/1.1\r\nHost: t\r\n\r\n"));
+    if let Ok(response) = stranger.read_response("GET") {
+        assert_eq!(response.status, 400, "{response:?}");
+    }
+    assert_eq!(origin.request_count(), 1);
+}

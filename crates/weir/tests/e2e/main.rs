@@ -6,6 +6,7 @@
 mod abuse;
 mod admin;
 mod balancing;
+mod cli;
 mod config;
 mod drain;
 mod errors;
