@@ -222,8 +222,11 @@ fn pipelining_without_reading_is_held_back() {
 #[test]
 fn a_frame_flood_on_an_upgraded_connection_costs_no_memory() {
     let origin = Origin::start(|request, connection| {
-        let _ = connection
-            .write(weir_testkit::websocket::accepted(request.field("sec-websocket-key").unwrap_or_default()));
+        let Some(key) = request.field("sec-websocket-key") else {
+            connection.respond(200, &[], "ok");
+            return weir_testkit::After::KeepOpen;
+        };
+        let _ = connection.write(weir_testkit::websocket::accepted(key));
         connection.wait_for_close();
         weir_testkit::After::Close
     });
