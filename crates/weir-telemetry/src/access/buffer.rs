@@ -1,0 +1,96 @@
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::{AccessLog, AccessRecord, AccessSettings};
+use crate::sink::{Chunk, Sink};
+use crate::timestamp::Timestamp;
+
+/// A buffer of this size is handed to the writer.
+pub const ACCESS_BUFFER_BYTES: usize = 32 << 10;
+
+/// Room for the line that fills a buffer, so that buffers seldom grow.
+const SPARE_BYTES: usize = 4 << 10;
+
+/// One worker's lines that are not written yet.
+///
+/// In steady state a line costs no allocation, no lock and no system call: full buffers go to the writer, and
+/// emptied ones come back.
+#[derive(Debug)]
+pub struct AccessBuffer {
+    log: AccessLog,
+    settings: Arc<AccessSettings>,
+    revision: u64,
+    lines: Chunk,
+    timestamp: Timestamp,
+    /// Hundredths of a per cent that good requests have saved up towards the next logged one.
+    credit: u16,
+}
+
+impl AccessBuffer {
+    pub(super) fn new(log: AccessLog) -> Self {
+        let settings = Arc::new(AccessSettings::default());
+        // Revision 0 is never current: the first line takes the settings.
+        Self { log, settings, revision: 0, lines: Chunk::default(), timestamp: Timestamp::new(), credit: 0 }
+    }
+
+    /// Writes the record's line, or leaves it out where sampling says so.
+    pub fn push(&mut self, record: &AccessRecord<'_>) {
+        self.refresh();
+        if self.settings.sink == Sink::Off {
+            return;
+        }
+        if !record.is_error() && !self.is_sampled() {
+            self.log.0.sampled_out.add(1);
+            return;
+        }
+        let out = &mut self.lines.bytes;
+        if out.capacity() == 0 {
+            out.reserve_exact(ACCESS_BUFFER_BYTES + SPARE_BYTES);
+        }
+        record.write(&self.settings, self.timestamp.text(record.timestamp_us), out);
+        self.lines.lines += 1;
+        if self.lines.bytes.len() >= ACCESS_BUFFER_BYTES {
+            self.flush();
+        }
+    }
+
+    /// Hands what is there to the writer; called from the worker's tick. Never waits.
+    pub fn flush(&mut self) {
+        if !self.lines.bytes.is_empty() {
+            let full = std::mem::take(&mut self.lines);
+            self.lines.bytes = self.log.0.writer.write(full);
+        }
+    }
+
+    /// Whether requests are logged at all: whoever gathers costly fields may ask first.
+    pub fn is_on(&mut self) -> bool {
+        self.refresh();
+        self.settings.sink != Sink::Off
+    }
+
+    fn refresh(&mut self) {
+        let revision = self.log.0.revision.load(Ordering::Acquire);
+        if revision != self.revision {
+            self.revision = revision;
+            self.settings = Arc::clone(&self.log.0.settings.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Spread evenly instead of drawn: exactly the wanted share, and a test can tell which.
+    fn is_sampled(&mut self) -> bool {
+        const WHOLE: u16 = 10_000;
+        self.credit += self.settings.sample.basis_points();
+        let due = self.credit >= WHOLE;
+        if due {
+            self.credit -= WHOLE;
+        }
+        due
+    }
+}
+
+impl Drop for AccessBuffer {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

@@ -1,0 +1,155 @@
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use weir_base::{ErrorCode, Percent};
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn record() -> AccessRecord<'static> {
+    AccessRecord {
+        timestamp_us: 1_709_251_200_000_042,
+        trace_id: b"4bf92f3577b34da6a3ce929d0e0e4736",
+        request_id: b"r-1",
+        http_status: 200,
+        method: b"GET",
+        host: b"site.example",
+        path: b"/a?token=s3cret",
+        listener: "web",
+        route: "all",
+        upstream: "app",
+        endpoint: "127.0.0.1:81",
+        attempts: 1,
+        client_ip: Some([192, 0, 2, 255].into()),
+        bytes_in: 5,
+        bytes_out: 12_345,
+        duration: Duration::from_micros(12_045),
+        queue_us: Some(0),
+        connect_us: None,
+        head_us: Some(999),
+        body_us: Some(1_000),
+        user_agent: "cu\u{1b}rl\"".as_bytes(),
+        ..AccessRecord::EMPTY
+    }
+}
+
+fn to_file(path: &Path) -> AccessSettings {
+    AccessSettings { sink: Sink::File(path.to_owned()), ..AccessSettings::default() }
+}
+
+fn lines(settings: AccessSettings, records: &[AccessRecord<'_>]) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let log = AccessLog::new(AccessSettings { sink: Sink::File(path.clone()), ..settings }, Log::discard())
+        .unwrap();
+    let mut buffer = log.for_worker();
+    for record in records {
+        buffer.push(record);
+    }
+    drop(buffer);
+    assert!(log.flush(LIMIT));
+    fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_json_line_has_every_field() {
+    let line = &lines(AccessSettings::default(), &[record()])[0];
+    let value: Json = serde_json::from_str(line).unwrap();
+    assert_eq!(
+        value,
+        json!({
+            "timestamp": "2024-03-01T00:00:00.000042Z", "level": "info", "service_name": "weir", "event": "request",
+            "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "request_id": "r-1", "http_status": 200,
+            "method": "GET", "host": "site.example", "path": "/a?token=***", "listener": "web", "route": "all",
+            "upstream": "app", "endpoint": "127.0.0.1:81", "attempts": 1, "client_ip": "192.0.2.255",
+            "protocol": "HTTP/1.1", "bytes_in": 5, "bytes_out": 12_345, "duration_ms": 12.045, "queue_ms": 0.0,
+            "connect_ms": null, "head_ms": 0.999, "body_ms": 1.0, "error": null, "user_agent": "cu\u{1b}rl\""
+        })
+    );
+}
+
+#[test]
+fn a_text_line_escapes_what_is_no_plain_word() {
+    let line = &lines(AccessSettings { format: Format::Text, ..AccessSettings::default() }, &[record()])[0];
+    assert!(line.starts_with("2024-03-01T00:00:00.000042Z info weir request trace_id=4bf9"), "{line}");
+    for part in [" path=\"/a?token=***\" ", " connect_ms=- ", " error=- ", " user_agent=\"cu\\u001brl\\\"\""]
+    {
+        assert!(format!("{line} ").contains(part), "{part} in {line}");
+    }
+}
+
+#[test]
+fn only_the_fields_asked_for_are_written() {
+    let fields = Fields::named(["path", "http_status", "timestamp"]).unwrap();
+    let line = &lines(AccessSettings { fields, ..AccessSettings::default() }, &[record()])[0];
+    assert!(line.ends_with("\"event\":\"request\",\"http_status\":200,\"path\":\"/a?token=***\"}"), "{line}");
+    assert_eq!(Fields::named(["path", "pth"]), Err("pth"));
+    assert_eq!(Fields::named(Field::ALL.iter().map(|field| field.as_str())), Ok(Fields::ALL));
+}
+
+#[test]
+fn sampling_keeps_its_share_of_good_requests_and_every_error() {
+    let mut records = vec![record(); 400];
+    records.push(AccessRecord { http_status: 404, ..record() });
+    records.push(AccessRecord { error: Some(ErrorCode::UpstreamCut), ..record() });
+    let written =
+        lines(AccessSettings { sample: Percent::parse("2.5%").unwrap(), ..Default::default() }, &records);
+    assert_eq!(written.len(), 10 + 2);
+    let none = lines(AccessSettings { sample: Percent::NONE, ..Default::default() }, &records);
+    assert_eq!(none.len(), 2);
+    assert!(none[1].contains("\"error\":\"upstream-cut\""));
+}
+
+#[test]
+fn a_reload_moves_to_another_file_without_losing_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("a"), folder.path().join("b"));
+    let log = AccessLog::new(to_file(&first), Log::discard()).unwrap();
+    let mut buffer = log.for_worker();
+    for turn in 0..300 {
+        if turn == 100 {
+            buffer.flush();
+            assert!(log.flush(LIMIT));
+            log.reconfigure(AccessSettings { format: Format::Text, ..to_file(&second) });
+        }
+        buffer.push(&record());
+    }
+    buffer.flush();
+    assert!(log.flush(LIMIT));
+    let count = |path| fs::read_to_string(path).unwrap().lines().count();
+    assert_eq!((count(&first), count(&second), log.dropped()), (100, 200, 0));
+    assert!(fs::read_to_string(second).unwrap().starts_with("2024"));
+}
+
+#[test]
+fn full_buffers_go_by_themselves_and_all_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let log = AccessLog::new(to_file(&path), Log::discard()).unwrap();
+    let mut buffer = log.for_worker();
+    for _ in 0..500 {
+        buffer.push(&record());
+    }
+    assert!(log.flush(LIMIT));
+    assert!(fs::metadata(&path).unwrap().len() >= ACCESS_BUFFER_BYTES as u64);
+    drop(buffer);
+    assert!(log.flush(LIMIT));
+    let mut out = Exposition::new();
+    log.collect(&mut out);
+    let text = out.into_text();
+    assert!(text.contains("weir_log_lines_total{log=\"access\"} 500\n"), "{text}");
+}
+
+#[test]
+fn switched_off_nothing_is_formatted() {
+    let log =
+        AccessLog::new(AccessSettings { sink: Sink::Off, ..Default::default() }, Log::discard()).unwrap();
+    let mut buffer = log.for_worker();
+    assert!(!buffer.is_on());
+    buffer.push(&record());
+    log.reconfigure(to_file(Path::new("/dev/null")));
+    assert!(buffer.is_on());
+}

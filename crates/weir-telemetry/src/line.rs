@@ -1,0 +1,278 @@
+//! Text in a log line: escaped, starred and cut.
+
+/// Most bytes of one field that are written; what is cut ends in `…`.
+pub const FIELD_BYTES_MAX: usize = 2_048;
+
+const CUT_MARK: &[u8] = "…".as_bytes();
+const STARS: &[u8] = b"***";
+
+/// Query parameters whose values nobody may read in a log, in lower case.
+const SECRET_PARAMETERS: [&[u8]; 4] = [b"token", b"key", b"api_key", b"access_token"];
+
+/// Bytes that stand for themselves inside quotes.
+static PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0x20;
+    while byte < 0x7f {
+        table[byte] = byte != b'"' as usize && byte != b'\\' as usize;
+        byte += 1;
+    }
+    table
+};
+
+/// Writes `bytes` in double quotes as JSON wants it, cut at [`FIELD_BYTES_MAX`].
+pub(crate) fn quoted(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    match bytes.get(..FIELD_BYTES_MAX) {
+        Some(start) if bytes.len() > FIELD_BYTES_MAX => {
+            escaped(start, out);
+            out.extend_from_slice(CUT_MARK);
+        }
+        _ => escaped(bytes, out),
+    }
+    out.push(b'"');
+}
+
+/// Writes `bytes` bare where they are one plain word, else quoted.
+pub(crate) fn word(bytes: &[u8], out: &mut Vec<u8>) {
+    let bare = |byte: &u8| PLAIN[usize::from(*byte)] && *byte != b' ' && *byte != b'=';
+    if !bytes.is_empty() && bytes.len() <= FIELD_BYTES_MAX && bytes != b"-" && bytes.iter().all(bare) {
+        out.extend_from_slice(bytes);
+    } else {
+        quoted(bytes, out);
+    }
+}
+
+fn escaped(mut bytes: &[u8], out: &mut Vec<u8>) {
+    loop {
+        let run = bytes.iter().position(|byte| !PLAIN[usize::from(*byte)]).unwrap_or(bytes.len());
+        out.extend_from_slice(&bytes[..run]);
+        bytes = &bytes[run..];
+        let Some(&byte) = bytes.first() else { return };
+        if byte < 0x80 {
+            ascii_escape(byte, out);
+            bytes = &bytes[1..];
+        } else {
+            let run = bytes.iter().position(u8::is_ascii).unwrap_or(bytes.len());
+            beyond_ascii(&bytes[..run], out);
+            bytes = &bytes[run..];
+        }
+    }
+}
+
+#[cold]
+fn ascii_escape(byte: u8, out: &mut Vec<u8>) {
+    match byte {
+        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        _ => code_point(u32::from(byte), out),
+    }
+}
+
+#[cold]
+fn beyond_ascii(bytes: &[u8], out: &mut Vec<u8>) {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if is_deceptive(c) {
+                code_point(u32::from(c), out);
+            } else {
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            code_point(0xfffd, out);
+        }
+    }
+}
+
+/// What a terminal obeys, a reader takes for a line end, or turns the order of the text around.
+fn is_deceptive(c: char) -> bool {
+    matches!(c, '\u{80}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// All that is escaped so lies below U+10000.
+fn code_point(code: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\\u");
+    for shift in [12, 8, 4, 0] {
+        out.push(b"0123456789abcdef"[(code >> shift & 15) as usize]);
+    }
+}
+
+/// Writes a request target in quotes, with its secrets starred.
+pub(crate) fn target(target: &[u8], out: &mut Vec<u8>) {
+    let cut = target.len() > FIELD_BYTES_MAX;
+    let target = &target[..target.len().min(FIELD_BYTES_MAX)];
+    let path_end = memchr::memchr(b'?', target).unwrap_or(target.len());
+    let (path, query) = target.split_at(path_end);
+    out.push(b'"');
+    match session_token(path) {
+        Some(token) => {
+            escaped(&path[..token], out);
+            out.extend_from_slice(STARS);
+        }
+        None => escaped(path, out),
+    }
+    starred_query(query, out);
+    if cut {
+        out.extend_from_slice(CUT_MARK);
+    }
+    out.push(b'"');
+}
+
+/// `query` with its `?`, or empty.
+fn starred_query(mut query: &[u8], out: &mut Vec<u8>) {
+    while let Some((&separator, rest)) = query.split_first() {
+        out.push(separator);
+        // A `?` within starts the query of a nested address; `;` separates for some servers.
+        let end = memchr::memchr3(b'&', b';', b'?', rest).unwrap_or(rest.len());
+        let (pair, next) = rest.split_at(end);
+        match memchr::memchr(b'=', pair) {
+            Some(equals) if SECRET_PARAMETERS.iter().any(|name| means(&pair[..equals], name)) => {
+                escaped(&pair[..=equals], out);
+                out.extend_from_slice(STARS);
+            }
+            _ => escaped(pair, out),
+        }
+        query = next;
+    }
+}
+
+/// Where the token of `/internal/session/:token` starts, however the path is spelt.
+fn session_token(path: &[u8]) -> Option<usize> {
+    let mut before: &[u8] = b"";
+    let mut start = 0;
+    for segment in path.split(|byte| *byte == b'/') {
+        let end = start + segment.len();
+        if means(segment, b"session") && means(before, b"internal") {
+            return (end + 1 < path.len()).then_some(end + 1);
+        }
+        if !segment.is_empty() && segment != b"." {
+            before = segment;
+        }
+        start = end + 1;
+    }
+    None
+}
+
+/// Whether `written`, percent-decoded and in lower case, is `name`.
+fn means(written: &[u8], name: &[u8]) -> bool {
+    if written.len() < name.len() {
+        return false;
+    }
+    let mut rest = written;
+    for &wanted in name {
+        let byte = match rest {
+            [b'%', high, low, after @ ..] => {
+                rest = after;
+                match (nibble(*high), nibble(*low)) {
+                    (Some(high), Some(low)) => high << 4 | low,
+                    _ => return false,
+                }
+            }
+            [byte, after @ ..] => {
+                rest = after;
+                *byte
+            }
+            [] => return false,
+        };
+        if byte.to_ascii_lowercase() != wanted {
+            return false;
+        }
+    }
+    rest.is_empty()
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|value| value as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn target_of(text: &str) -> String {
+        let mut out = Vec::new();
+        target(text.as_bytes(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn secret_parameters_are_starred_however_they_are_spelt() {
+        for name in ["token", "key", "api_key", "access_token", "TOKEN", "to%6ben", "%41PI_key", "%6B%65%79"]
+        {
+            let text = target_of(&format!("/p?a=b&{name}=s3cret&c=d"));
+            assert_eq!(text, format!("\"/p?a=b&{name}=***&c=d\""));
+        }
+        assert_eq!(target_of("/p?monkey=1&keys=2&tokens"), "\"/p?monkey=1&keys=2&tokens\"");
+        assert_eq!(target_of("/p?to=http://x/?token=s;key=t"), "\"/p?to=http://x/?token=***;key=***\"");
+    }
+
+    #[test]
+    fn session_tokens_are_starred_however_the_path_is_spelt() {
+        for path in [
+            "/internal/session/",
+            "//internal/./session/",
+            "/Internal/sess%69on/",
+            "http://h/internal/session/",
+        ] {
+            assert_eq!(target_of(&format!("{path}s3cret/more?x=1")), format!("\"{path}***?x=1\""));
+        }
+        assert_eq!(target_of("/internal/sessions/x"), "\"/internal/sessions/x\"");
+        assert_eq!(target_of("/internal/session"), "\"/internal/session\"");
+    }
+
+    #[test]
+    fn a_long_field_is_cut_with_a_mark() {
+        let mut out = Vec::new();
+        quoted(&vec![b'a'; FIELD_BYTES_MAX + 1], &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), format!("\"{}…\"", "a".repeat(FIELD_BYTES_MAX)));
+        assert!(target_of(&"/".repeat(9_000)).len() < FIELD_BYTES_MAX + 8);
+    }
+
+    #[test]
+    fn deceptive_characters_are_escaped() {
+        let mut out = Vec::new();
+        quoted("é\u{1b}[31m\u{9b}\u{2028}\u{202e}\"\\\u{7f}\0".as_bytes(), &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "\"é\\u001b[31m\\u009b\\u2028\\u202e\\\"\\\\\\u007f\\u0000\""
+        );
+        let mut out = Vec::new();
+        quoted(b"a\xff\xc3(", &mut out);
+        assert_eq!(out, b"\"a\\ufffd\\ufffd(\"");
+    }
+
+    #[test]
+    fn a_plain_word_stands_bare() {
+        for (text, wanted) in
+            [("GET", "GET"), ("", "\"\""), ("a b", "\"a b\""), ("a=b", "\"a=b\""), ("-", "\"-\"")]
+        {
+            let mut out = Vec::new();
+            word(text.as_bytes(), &mut out);
+            assert_eq!(out, wanted.as_bytes());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_one_json_string_of_one_line(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            for write in [quoted, target] {
+                let mut out = Vec::new();
+                write(&bytes, &mut out);
+                let text = std::str::from_utf8(&out).unwrap();
+                prop_assert!(!text.contains(char::is_control));
+                prop_assert!(serde_json::from_str::<String>(text).is_ok());
+            }
+        }
+
+        #[test]
+        fn plain_utf8_reads_back_as_it_was(text in "[^?/]{0,60}") {
+            let mut out = Vec::new();
+            quoted(text.as_bytes(), &mut out);
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+    }
+}

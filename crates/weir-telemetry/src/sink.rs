@@ -1,0 +1,327 @@
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Counter;
+
+/// Where lines go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Sink {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// The end of a file, made with mode 0640 where it is missing.
+    File(PathBuf),
+}
+
+/// A failing sink is reported once in this time.
+const REPORT_PAUSE: Duration = Duration::from_secs(60);
+
+/// Pause before another try where a descriptor shared with others is in non-blocking mode and full.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// Tries before lines are given up: half a second.
+const BUSY_TRIES_MAX: u32 = 100;
+
+/// Whole lines on their way to the writer.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) lines: u64,
+}
+
+enum Message {
+    Chunk(Chunk),
+    /// Look at the sink again.
+    Wake,
+    Flush(SyncSender<()>),
+}
+
+/// The one thread that writes to a sink. Nobody who hands it lines ever waits for it.
+pub(crate) struct Writer {
+    queue: SyncSender<Message>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    sink: Mutex<Sink>,
+    /// The sink must be opened (again) before the next line.
+    stale: AtomicBool,
+    /// Emptied buffers, to be filled again.
+    spare: Mutex<Vec<Vec<u8>>>,
+    spare_max: usize,
+    written: Counter,
+    dropped: Counter,
+    failures: Counter,
+}
+
+/// What becomes of a failure: told once a minute.
+pub(crate) type Report = Box<dyn FnMut(&io::Error, u64) + Send>;
+
+impl Writer {
+    /// Starts the thread; `chunks_max` chunks may wait for it.
+    pub(crate) fn start(name: &str, sink: Sink, chunks_max: usize, report: Report) -> io::Result<Self> {
+        let (queue, chunks) = sync_channel(chunks_max);
+        let shared = Arc::new(Shared {
+            sink: Mutex::new(sink),
+            stale: AtomicBool::new(true),
+            spare: Mutex::new(Vec::with_capacity(chunks_max)),
+            spare_max: chunks_max,
+            written: Counter::default(),
+            dropped: Counter::default(),
+            failures: Counter::default(),
+        });
+        let output =
+            Output { shared: Arc::clone(&shared), file: None, torn: false, report, silent_until: None };
+        thread::Builder::new().name(name.to_owned()).spawn(move || output.run(&chunks))?;
+        Ok(Self { queue, shared })
+    }
+
+    /// Hands over lines and returns an empty buffer. Where the queue is full the lines are dropped and counted.
+    pub(crate) fn write(&self, chunk: Chunk) -> Vec<u8> {
+        let refused = match self.queue.try_send(Message::Chunk(chunk)) {
+            Ok(()) => return lock(&self.shared.spare).pop().unwrap_or_default(),
+            Err(TrySendError::Full(refused) | TrySendError::Disconnected(refused)) => refused,
+        };
+        let Message::Chunk(mut chunk) = refused else { return Vec::new() };
+        self.shared.dropped.add(chunk.lines);
+        chunk.bytes.clear();
+        chunk.bytes
+    }
+
+    /// Lines that come to be written from now on go to `sink`.
+    pub(crate) fn set_sink(&self, sink: Sink) {
+        *lock(&self.shared.sink) = sink;
+        self.reopen();
+    }
+
+    /// Opens the sink anew before the next line.
+    pub(crate) fn reopen(&self) {
+        self.shared.stale.store(true, Ordering::Release);
+        // A full queue wakes the writer just as well.
+        let _ = self.queue.try_send(Message::Wake);
+    }
+
+    /// Waits until all that was handed over is written; `false` where that took longer than `limit`.
+    pub(crate) fn flush(&self, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        let (done, wait) = sync_channel(1);
+        let mut message = Message::Flush(done);
+        loop {
+            match self.queue.try_send(message) {
+                Ok(()) => break,
+                Err(TrySendError::Full(back)) if Instant::now() < until => message = back,
+                Err(_) => return false,
+            }
+            thread::sleep(BUSY_PAUSE);
+        }
+        wait.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok()
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.shared.written.get()
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.shared.dropped.get()
+    }
+
+    pub(crate) fn failures(&self) -> u64 {
+        self.shared.failures.get()
+    }
+}
+
+struct Output {
+    shared: Arc<Shared>,
+    file: Option<File>,
+    /// The last write ended inside a line.
+    torn: bool,
+    report: Report,
+    silent_until: Option<Instant>,
+}
+
+impl Output {
+    fn run(mut self, messages: &Receiver<Message>) {
+        while let Ok(message) = messages.recv() {
+            if self.shared.stale.swap(false, Ordering::AcqRel) {
+                self.file = None;
+                self.torn = false;
+                // At once, so that a rotated file is let go although nothing is written.
+                let opened = self.open();
+                self.judge(opened);
+            }
+            match message {
+                Message::Chunk(chunk) => self.write(chunk),
+                Message::Wake => {}
+                Message::Flush(done) => drop(done.try_send(())),
+            }
+        }
+    }
+
+    fn write(&mut self, mut chunk: Chunk) {
+        let (lines, result) = match self.open() {
+            Ok(()) => self.write_lines(&chunk),
+            Err(error) => (0, Err(error)),
+        };
+        self.shared.written.add(lines);
+        self.shared.dropped.add(chunk.lines.saturating_sub(lines));
+        self.judge(result);
+        chunk.bytes.clear();
+        let mut spare = lock(&self.shared.spare);
+        if spare.len() < self.shared.spare_max {
+            spare.push(chunk.bytes);
+        }
+    }
+
+    fn open(&mut self) -> io::Result<()> {
+        if self.file.is_none() {
+            let sink = lock(&self.shared.sink).clone();
+            self.file = match sink {
+                Sink::Off => None,
+                Sink::Stdout => Some(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
+                Sink::Stderr => Some(File::from(io::stderr().as_fd().try_clone_to_owned()?)),
+                Sink::File(path) => {
+                    Some(OpenOptions::new().append(true).create(true).mode(0o640).open(path)?)
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// How many lines were written whole, and why not all.
+    fn write_lines(&mut self, chunk: &Chunk) -> (u64, io::Result<()>) {
+        let Some(file) = &mut self.file else { return (chunk.lines, Ok(())) };
+        if self.torn {
+            match file.write(b"\n") {
+                Ok(1) => self.torn = false,
+                Ok(_) => return (0, Err(io::ErrorKind::WriteZero.into())),
+                Err(error) => return (0, Err(error)),
+            }
+        }
+        let (done, result) = write_bounded(file, &chunk.bytes);
+        if result.is_ok() {
+            return (chunk.lines, result);
+        }
+        self.torn = done > 0 && chunk.bytes[done - 1] != b'\n';
+        (memchr::memchr_iter(b'\n', &chunk.bytes[..done]).count() as u64, result)
+    }
+
+    fn judge(&mut self, result: io::Result<()>) {
+        let Err(error) = result else { return };
+        self.shared.failures.add(1);
+        let now = Instant::now();
+        if self.silent_until.is_none_or(|until| now >= until) {
+            self.silent_until = Some(now + REPORT_PAUSE);
+            (self.report)(&error, self.shared.dropped.get());
+        }
+    }
+}
+
+/// Bytes written before the end or the failure.
+fn write_bounded(file: &mut File, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let (mut done, mut tries) = (0, 0);
+    while done < bytes.len() {
+        match file.write(&bytes[done..]) {
+            Ok(0) => return (done, Err(io::ErrorKind::WriteZero.into())),
+            Ok(count) => (done, tries) = (done + count, 0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && tries < BUSY_TRIES_MAX => {
+                tries += 1;
+                thread::sleep(BUSY_PAUSE);
+            }
+            Err(error) => return (done, Err(error)),
+        }
+    }
+    (done, Ok(()))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::mpsc::channel;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn chunk(text: &str) -> Chunk {
+        Chunk { bytes: text.into(), lines: text.lines().count() as u64 }
+    }
+
+    #[test]
+    fn a_file_is_appended_to_and_private_to_its_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        fs::write(&path, "before\n").unwrap();
+        fs::remove_file(&path).unwrap();
+        let writer = Writer::start("w", Sink::File(path.clone()), 8, Box::new(|_, _| {})).unwrap();
+        writer.write(chunk("a\n"));
+        writer.write(chunk("b\nc\n"));
+        assert!(writer.flush(LIMIT));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a\nb\nc\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o137, 0);
+        assert_eq!((writer.written(), writer.dropped()), (3, 0));
+    }
+
+    #[test]
+    fn a_moved_file_is_let_go_on_reopen() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
+        let writer = Writer::start("w", Sink::File(path.clone()), 8, Box::new(|_, _| {})).unwrap();
+        writer.write(chunk("old\n"));
+        assert!(writer.flush(LIMIT));
+        fs::rename(&path, &moved).unwrap();
+        writer.reopen();
+        writer.write(chunk("new\n"));
+        assert!(writer.flush(LIMIT));
+        assert_eq!(fs::read_to_string(&moved).unwrap(), "old\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_is_told_once_and_ends_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let (told, reports) = channel();
+        let report = move |error: &io::Error, _| told.send(error.kind()).unwrap();
+        let writer = Writer::start("w", Sink::File("/dev/full".into()), 8, Box::new(report)).unwrap();
+        writer.write(chunk("a\nb\n"));
+        writer.write(chunk("c\n"));
+        assert!(writer.flush(LIMIT));
+        assert_eq!((writer.written(), writer.dropped(), writer.failures()), (0, 3, 2));
+        assert_eq!(reports.try_iter().collect::<Vec<_>>(), [io::ErrorKind::StorageFull]);
+        let path = folder.path().join("log");
+        writer.set_sink(Sink::File(path.clone()));
+        writer.write(chunk("d\n"));
+        assert!(writer.flush(LIMIT));
+        assert_eq!(fs::read_to_string(path).unwrap(), "d\n");
+    }
+
+    #[test]
+    fn a_sink_that_cannot_be_opened_is_tried_again_with_the_next_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("missing").join("log");
+        let writer = Writer::start("w", Sink::File(path.clone()), 8, Box::new(|_, _| {})).unwrap();
+        writer.write(chunk("a\n"));
+        assert!(writer.flush(LIMIT));
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        writer.write(chunk("b\n"));
+        assert!(writer.flush(LIMIT));
+        assert_eq!(fs::read_to_string(path).unwrap(), "b\n");
+        assert_eq!((writer.written(), writer.dropped()), (1, 1));
+    }
+}
