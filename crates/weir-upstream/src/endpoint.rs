@@ -1,0 +1,232 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::balancer::Ewma;
+use crate::health::Vitals;
+use crate::queue::Queue;
+use crate::{Address, EndpointPlan, EndpointState, Outcome};
+
+/// One address of an upstream, with the settings of one configuration; its load, counters and health are shared with
+/// its earlier and later selves.
+#[derive(Debug)]
+pub struct Endpoint {
+    address: Address,
+    label: Arc<str>,
+    host: Arc<str>,
+    weight: u16,
+    max_connections: Option<u32>,
+    backup: bool,
+    pub(crate) load: Arc<Load>,
+    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) queue: Arc<Queue>,
+}
+
+impl Endpoint {
+    /// An endpoint for `address` with a plan line's settings.
+    pub(crate) fn new(
+        address: Address,
+        host: Arc<str>,
+        plan: &EndpointPlan,
+        load: Arc<Load>,
+        vitals: Arc<Vitals>,
+        queue: Arc<Queue>,
+    ) -> Self {
+        Self {
+            label: address.to_string().into(),
+            address,
+            host,
+            weight: plan.weight,
+            max_connections: plan.max_connections,
+            backup: plan.backup,
+            load,
+            vitals,
+            queue,
+        }
+    }
+
+    /// A number that is unique in the process and stays with this address of this upstream across reloads.
+    pub fn id(&self) -> u32 {
+        self.load.id
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Its name in logs, metrics and the admin API: the address as written.
+    pub const fn label(&self) -> &Arc<str> {
+        &self.label
+    }
+
+    /// What `host: endpoint` sends: `name:port` for an address found by name, `address:port` otherwise, `localhost` for
+    /// a unix socket.
+    pub const fn host(&self) -> &Arc<str> {
+        &self.host
+    }
+
+    /// The configured weight.
+    pub const fn weight(&self) -> u16 {
+        self.weight
+    }
+
+    /// Most requests in flight.
+    pub const fn max_connections(&self) -> Option<u32> {
+        self.max_connections
+    }
+
+    /// Whether it is used only while no other is available.
+    pub const fn is_backup(&self) -> bool {
+        self.backup
+    }
+
+    /// Requests in flight, over all workers.
+    pub fn in_flight(&self) -> u32 {
+        self.load.busy.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// What it is and why; one relaxed load.
+    pub fn state(&self) -> EndpointState {
+        self.vitals.state()
+    }
+
+    /// Requests ever sent to it.
+    pub fn requests(&self) -> u64 {
+        self.load.busy.requests.load(Ordering::Relaxed)
+    }
+
+    /// Attempts that failed in this way.
+    pub fn failures(&self, kind: FailureKind) -> u64 {
+        self.load.tally.failures[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// How often it was paused.
+    pub fn ejections(&self) -> u64 {
+        self.load.tally.ejections.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn ewma(&self) -> &Ewma {
+        &self.load.tally.ewma
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.max_connections.is_some_and(|max| self.load.busy.in_flight.load(Ordering::SeqCst) >= max)
+    }
+
+    /// Counts one more request in flight, unless it is at its cap.
+    pub(crate) fn enter(&self) -> bool {
+        let in_flight = &self.load.busy.in_flight;
+        let entered = match self.max_connections {
+            // SeqCst pairs with the queue's count of waiters: see `Queue::slot_freed`.
+            Some(max) => in_flight
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < max).then_some(n + 1))
+                .is_ok(),
+            None => {
+                in_flight.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+        };
+        if entered {
+            self.load.busy.requests.fetch_add(1, Ordering::Relaxed);
+        }
+        entered
+    }
+
+    /// Ends what [`Self::enter`] began.
+    pub(crate) fn leave(&self) {
+        self.load.busy.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The ways in which an attempt fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The connection was refused or reset while being made.
+    Connect,
+    /// The connection was not made in time.
+    ConnectTimeout,
+    /// The head did not come in time.
+    ResponseTimeout,
+    /// The connection ended before the head.
+    ClosedEarly,
+    /// The answer was not one unambiguous HTTP message.
+    Malformed,
+    /// A listed status.
+    Status,
+}
+
+impl FailureKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] = [
+        Self::Connect,
+        Self::ConnectTimeout,
+        Self::ResponseTimeout,
+        Self::ClosedEarly,
+        Self::Malformed,
+        Self::Status,
+    ];
+
+    /// The word used in logs, metrics and the admin API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::ConnectTimeout => "connect-timeout",
+            Self::ResponseTimeout => "response-timeout",
+            Self::ClosedEarly => "closed-early",
+            Self::Malformed => "malformed",
+            Self::Status => "status",
+        }
+    }
+
+    /// What an outcome counts as; `None` for success and cancellation.
+    pub const fn of(outcome: Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::Success { .. } | Outcome::Cancelled => None,
+            Outcome::ConnectFailed => Some(Self::Connect),
+            Outcome::ConnectTimeout => Some(Self::ConnectTimeout),
+            Outcome::ResponseTimeout => Some(Self::ResponseTimeout),
+            Outcome::ClosedEarly => Some(Self::ClosedEarly),
+            Outcome::Malformed => Some(Self::Malformed),
+            Outcome::Status(_) => Some(Self::Status),
+        }
+    }
+}
+
+/// What every request to an address changes, shared by all its configurations.
+#[derive(Debug)]
+pub(crate) struct Load {
+    id: u32,
+    /// Written at every pick and end of a request; two cache lines for itself, as processors fetch pairs.
+    busy: Busy,
+    pub(crate) tally: Tally,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Busy {
+    in_flight: AtomicU32,
+    requests: AtomicU64,
+}
+
+/// Written on failures, and by `least_time` on every answer.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Tally {
+    pub(crate) failures: [AtomicU64; FailureKind::ALL.len()],
+    pub(crate) ejections: AtomicU64,
+    ewma: Ewma,
+}
+
+/// The next id; process-wide, because pools of all upstreams are keyed by it.
+static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+
+impl Load {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            busy: Busy::default(),
+            tally: Tally { failures: Default::default(), ejections: AtomicU64::new(0), ewma: Ewma::new(now) },
+        }
+    }
+}
