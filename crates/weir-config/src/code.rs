@@ -60,10 +60,18 @@ rules! {
     MALFORMED = 404, "malformed value", "The value has the right shape, but its text cannot be read.";
     UNKNOWN_CHOICE = 405, "unknown choice", "The value is none of the listed words.";
     EXACTLY_ONE = 406, "exactly one", "Exactly one key of a group must be there.";
+    PATTERN = 407, "bad pattern", "A host, a path, a method, a regular expression or a text with variables cannot be read.";
+    CONFLICT = 408, "settings that conflict", "Two settings exclude each other, or one has no effect without another.";
     OUT_OF_RANGE = 412, "out of range", "The value is outside the range that the reference page states.";
     UNKNOWN_NAME = 431, "unknown name", "The value names an object that does not exist.";
+    NAME_TAKEN = 432, "name taken", "Two objects of a kind have the same name.";
+    UNUSED = 433, "not used", "Nothing refers to the object. Remove it, or name it where it should be used.";
+    SAME_ADDRESS = 434, "same address", "Two listeners want one address, or one endpoint is listed twice.";
+    TIE = 441, "routes tie", "Two routes can match the same request and no rule says which one wins.";
+    UNREACHABLE = 442, "route is never reached", "Another route wins every request that the route matches.";
     WEAK_SECRET = 451, "weak secret", "The secret is a well-known one or shorter than 16 bytes. Anybody can guess it.";
     NO_SECRET = 452, "secret cannot be read", "The file or the variable that should hold the secret is missing or empty.";
+    OPEN_ADMIN = 453, "admin beyond loopback", "The admin address can be reached from other machines; it needs a token, and a warning stays.";
     NOT_YET = 501, "not yet", "The key is planned and this version refuses it.";
 }
 

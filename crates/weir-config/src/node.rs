@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -53,6 +54,21 @@ impl Node {
     /// Where the node was written.
     pub fn place(&self) -> Place {
         Place { source: Arc::clone(&self.source), span: self.span }
+    }
+
+    /// Where the bytes `range` of the node's text were written; the whole node where the text was not written as it
+    /// is read (escapes, folded lines, variables).
+    pub fn part(&self, range: Range<usize>) -> Place {
+        let mut place = self.place();
+        let (Some(text), Some(written)) = (self.text(), self.source.text().get(self.span.range())) else {
+            return place;
+        };
+        let quote = usize::from(written.starts_with(['"', '\'']));
+        if written.len() == text.len() + 2 * quote && written[quote..].starts_with(text) {
+            let at = |byte: usize| self.span.start + (quote + byte.min(text.len())) as u32;
+            place.span = Span { start: at(range.start), end: at(range.end) };
+        }
+        place
     }
 
     /// The source that the node was written in.
@@ -158,5 +174,20 @@ fn quoted(text: &str) -> String {
     match text.char_indices().nth(SHOWN_MAX) {
         Some((cut, _)) => format!("`{}…`", &text[..cut]),
         None => format!("`{text}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Problems, load_bytes};
+
+    static ROOT: crate::Object = crate::Object::new("root", "Any.", &[]);
+
+    #[test]
+    fn a_part_of_a_text_is_found_where_it_was_written() {
+        let text = "a: plain\nb: \"quoted\"\nc: \"esc\\taped\"\n";
+        let document = load_bytes("t", text.as_bytes(), &ROOT, &Problems::new());
+        let part = |key: &str| &text[document.root.get(key).unwrap().part(2..4).span.range()];
+        assert_eq!((part("a"), part("b"), part("c")), ("ai", "ot", "\"esc\\taped\""));
     }
 }

@@ -16,7 +16,7 @@ pub struct Object {
 }
 
 /// One row of a table.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Key {
     /// The name as documented.
     pub name: &'static str,
@@ -33,7 +33,7 @@ pub struct Key {
 }
 
 /// What a value looks like.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Shape {
     /// Any scalar, as text.
     Text,
@@ -95,7 +95,7 @@ pub enum Shape {
 }
 
 /// One kind of a registry, such as a policy.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct KindRow {
     /// The key that chooses it.
     pub name: &'static str,
