@@ -5,8 +5,7 @@
 //! [`Upstream::acquire`] also waits, first come first served, while every endpoint is at its cap. What is chosen is
 //! held as a [`Lease`], which counts as one request in flight until it is dropped.
 //!
-//! Health is judged by plain state machines that are told the time. [`Upkeep`] does what needs a runtime: active
-//! checks, name resolution, the end of pauses.
+//! Health is judged by plain state machines that are told the time and the results.
 //!
 //! Limits: 65,535 endpoints an upstream, 256 addresses a DNS name; the queue, the pools and the retries have theirs in
 //! the plan. A pick allocates nothing, except the first one after the set of available endpoints changed.
@@ -22,6 +21,7 @@ mod plan;
 pub mod pool;
 mod queue;
 mod retry_budget;
+pub mod status;
 mod upstream;
 mod view;
 

@@ -236,12 +236,7 @@ impl Upstream {
     }
 
     /// Takes the result of an active check into account.
-    pub(crate) fn checked(
-        &self,
-        endpoint: &Endpoint,
-        result: CheckResult,
-        now: Instant,
-    ) -> Option<HealthChange> {
+    pub fn checked(&self, endpoint: &Endpoint, result: CheckResult, now: Instant) -> Option<HealthChange> {
         let plan = self.plan.health.active.as_ref()?;
         let fault = result.fault.clone();
         let change = endpoint.vitals.checked(result, plan, now);
@@ -251,7 +246,12 @@ impl Upstream {
     }
 
     /// Takes the answer to a name's look-up into account and says whether the addresses changed.
-    pub(crate) fn resolved(&self, name: &Name, found: Result<Vec<SocketAddr>, String>, now: Instant) -> bool {
+    pub fn resolved(
+        &self,
+        name: &(String, u16),
+        found: Result<Vec<SocketAddr>, String>,
+        now: Instant,
+    ) -> bool {
         let (is_first, changed) = {
             let mut names = lock(&self.shared.names);
             let is_first = names.answer(name).is_none_or(|answer| answer.addresses.is_empty());
@@ -265,7 +265,7 @@ impl Upstream {
 
     /// Makes this the generation that serves the queue, and catches up with what was learnt while it was compiled.
     /// Called after it was published; costs nothing when called again.
-    pub(crate) fn adopt(self: &Arc<Self>, now: Instant) {
+    pub fn adopt(self: &Arc<Self>, now: Instant) {
         if !self.shared.queue.follows(self) {
             self.shared.queue.follow(Arc::downgrade(self));
             self.reassemble(Some(now), now);
@@ -273,7 +273,7 @@ impl Upstream {
     }
 
     /// Lets pauses that are over end, and gives what became free to those who wait.
-    pub(crate) fn tick(&self, now: Instant) {
+    pub fn tick(&self, now: Instant) {
         let _view = self.view(now);
         if self.shared.queue.waiting() > 0 {
             self.shared.queue.serve(Some(now));
