@@ -21,6 +21,7 @@ mod plan;
 pub mod pool;
 mod queue;
 mod retry_budget;
+mod spec;
 pub mod status;
 mod upstream;
 mod view;
@@ -36,6 +37,7 @@ pub use pick::{Outcome, PickError, PickRequest, Tried};
 pub use plan::*;
 pub use pool::Pool;
 pub use retry_budget::{RetryBudget, RetryPermit};
+pub use spec::{ENDPOINT, HEALTH, UPSTREAM};
 pub use upstream::{UnknownEndpoint, Upstream};
 
 /// Locks; a panic elsewhere while holding the lock does not spread, as every guarded value is consistent between

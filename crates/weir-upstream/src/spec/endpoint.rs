@@ -10,7 +10,8 @@ pub static ENDPOINT: Object = Object::new(
     "endpoint",
     "One server of an upstream. A DNS name stands for all its addresses, each an endpoint of its own.",
     &[
-        Key::new("address", Shape::Address, "`10.0.0.1:8080`, `[::1]:8080`, `name:8080` or `unix:/path`.").required(),
+        Key::new("address", Shape::Address, "`10.0.0.1:8080`, `[::1]:8080`, `name:8080` or `unix:/path`.")
+            .required(),
         Key::new(
             "weight",
             Shape::Integer { min: 0, max: 10_000 },
@@ -51,11 +52,12 @@ fn target(text: &str, node: &Node, problems: &Problems) -> Option<Target> {
         problems.push(problem.help("this version forwards to addresses, names and unix sockets"));
         return None;
     }
-    parse(text).map_err(|(code, help)| {
-        let message = format!("an endpoint is `HOST:PORT` or `unix:/path`, got {}", node.describe());
-        problems.push(Problem::error(code, node, message).help(help));
-    })
-    .ok()
+    parse(text)
+        .map_err(|(code, help)| {
+            let message = format!("an endpoint is `HOST:PORT` or `unix:/path`, got {}", node.describe());
+            problems.push(Problem::error(code, node, message).help(help));
+        })
+        .ok()
 }
 
 fn unix(path: &str, node: &Node, problems: &Problems) -> Option<Target> {
@@ -125,8 +127,23 @@ mod tests {
         assert_eq!(good("[::1]:80"), "[::1]:80");
         assert_eq!(good("API.internal.:80"), "api.internal:80");
         for bad in [
-            "", "api", "api:", "api:0", "api:65536", "10.0.0.1", "10.0.0.1:0", "::1", "::1:80", "a b:80", "a..b:80",
-            "http://a:80", "https://a", "256.0.0.1:80", "api:http", "-", ":80",
+            "",
+            "api",
+            "api:",
+            "api:0",
+            "api:65536",
+            "10.0.0.1",
+            "10.0.0.1:0",
+            "::1",
+            "::1:80",
+            "a b:80",
+            "a..b:80",
+            "http://a:80",
+            "https://a",
+            "256.0.0.1:80",
+            "api:http",
+            "-",
+            ":80",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

@@ -23,13 +23,20 @@ pub static HEALTH: Object = Object::new(
     ],
 );
 
-const INTERVAL: Key =
-    Key::new("interval", Shape::duration(10, 86_400_000), "Pause between two checks, ±10 %; the first is made at once.")
-        .default("10s");
-const TIMEOUT: Key = Key::new("timeout", Shape::duration(1, 3_600_000), "Longest wait for a whole check.").default("5s");
-const UP_AFTER: Key =
-    Key::new("up_after", Shape::Integer { min: 1, max: 1_000 }, "Good checks in a row that bring an endpoint up.")
-        .default("2");
+const INTERVAL: Key = Key::new(
+    "interval",
+    Shape::duration(10, 86_400_000),
+    "Pause between two checks, ±10 %; the first is made at once.",
+)
+.default("10s");
+const TIMEOUT: Key =
+    Key::new("timeout", Shape::duration(1, 3_600_000), "Longest wait for a whole check.").default("5s");
+const UP_AFTER: Key = Key::new(
+    "up_after",
+    Shape::Integer { min: 1, max: 1_000 },
+    "Good checks in a row that bring an endpoint up.",
+)
+.default("2");
 const DOWN_AFTER: Key = Key::new(
     "down_after",
     Shape::Integer { min: 1, max: 1_000 },
@@ -37,16 +44,18 @@ const DOWN_AFTER: Key = Key::new(
 )
 .default("3");
 const PATH: Key = Key::new("path", Shape::Text, "Path and query of the GET.").default("/health");
-const HOST: Key = Key::new("host", Shape::Text, "The `Host` field; the endpoint's own name or address by default.");
+const HOST: Key =
+    Key::new("host", Shape::Text, "The `Host` field; the endpoint's own name or address by default.");
 const STATUSES: Key = Key::new(
     "statuses",
     Shape::OneOrMany(&Shape::Text),
     "Good statuses, such as `200-299`. Redirects are not followed.",
 )
 .default("200-299");
+const BODY_SHAPES: &[Shape] = &[Shape::Text, Shape::Object(&BODY_MATCH)];
 const BODY: Key = Key::new(
     "body",
-    Shape::OneOf(&[Shape::Text, Shape::Object(&BODY_MATCH)]),
+    Shape::OneOf(BODY_SHAPES),
     "What the first 64 KiB of the body must hold: a text, a regular expression, or a value in a JSON document. Anything by default.",
 );
 
@@ -84,7 +93,11 @@ static BODY_MATCH: Object = Object::new(
     "What the body of a health check's answer must hold.",
     &[
         Key::new("regex", Shape::Text, "An expression that matches somewhere."),
-        Key::new("json", Shape::Text, "A place in a JSON document: names and indexes joined by dots, `checks.0.state`."),
+        Key::new(
+            "json",
+            Shape::Text,
+            "A place in a JSON document: names and indexes joined by dots, `checks.0.state`.",
+        ),
         Key::new("value", Shape::Any, "With `json`, the value that must stand there."),
     ],
 )
@@ -96,7 +109,8 @@ static PASSIVE: Object = Object::new(
      One good answer or check restores it; never the last endpoint is paused.",
     &[
         Key::new("failures", Shape::Integer { min: 1, max: 1_000_000 }, "Failures in a row.").default("5"),
-        Key::new("pause", Shape::DURATION, "The first pause; it grows with repetition, up to 5m.").default("30s"),
+        Key::new("pause", Shape::DURATION, "The first pause; it grows with repetition, up to 5m.")
+            .default("30s"),
         Key::new("ejected_max", Shape::Percent, "Endpoints paused at a time, at least one.").default("50%"),
         Key::new(
             "statuses",
@@ -156,7 +170,8 @@ impl<'n> Settings<'_, 'n> {
         let (Some(here), Some(beside)) = (inner.node(name), self.active.node(name)) else {
             return if inner.node(name).is_some() { inner } else { self.active };
         };
-        let problem = Problem::error(Code::REPEATED_KEY, here, format!("`{name}` is set twice for this check"));
+        let problem =
+            Problem::error(Code::REPEATED_KEY, here, format!("`{name}` is set twice for this check"));
         self.problems.push(problem.also(beside, "first set here"));
         inner
     }
@@ -217,7 +232,10 @@ fn body(node: &Node, problems: &Problems) -> Option<BodyPlan> {
         ("regex", pattern) => match Regex::new(pattern.text()?) {
             Ok(regex) => Some(BodyPlan::Regex(regex)),
             Err(error) => {
-                let message = format!("not a regular expression: {}", weir_config::last_line(&error.to_string()));
+                // A syntax error is drawn over several lines; the last one says what is wrong.
+                let error = error.to_string();
+                let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                let message = format!("not a regular expression: {reason}");
                 problems.push(Problem::error(Code::PATTERN, pattern, message));
                 None
             }
@@ -225,7 +243,11 @@ fn body(node: &Node, problems: &Problems) -> Option<BodyPlan> {
         (_, path) => match section.node("value") {
             Some(value) => Some(BodyPlan::Json { path: path.text()?.to_owned(), value: json(value)? }),
             None => {
-                problems.push(Problem::error(Code::MISSING_KEY, path, "`json` needs a `value` to compare with"));
+                problems.push(Problem::error(
+                    Code::MISSING_KEY,
+                    path,
+                    "`json` needs a `value` to compare with",
+                ));
                 None
             }
         },
@@ -245,10 +267,13 @@ fn json(node: &Node) -> Option<serde_json::Value> {
     if node.is_null() {
         return Some(Value::Null);
     }
-    let float = || node.plain().and_then(|text| text.parse::<f64>().ok()).and_then(serde_json::Number::from_f64);
+    let float =
+        || node.plain().and_then(|text| text.parse::<f64>().ok()).and_then(serde_json::Number::from_f64);
     Some(match (node.boolean(), node.integer()) {
         (Some(value), _) => value.into(),
         (None, Some(value)) => value.into(),
-        (None, None) => float().map_or_else(|| Value::String(node.text().unwrap_or_default().into()), Value::Number),
+        (None, None) => {
+            float().map_or_else(|| Value::String(node.text().unwrap_or_default().into()), Value::Number)
+        }
     })
 }

@@ -111,8 +111,12 @@ static POOL: Object = Object::new(
         )
         .default("64"),
         Key::new("idle_timeout", Shape::DURATION, "How long a connection may lie idle.").default("55s"),
-        Key::new("max_age", Shape::duration(1, 30 * 86_400_000), "How long a connection may live at all, ±10 %.")
-            .default("1h"),
+        Key::new(
+            "max_age",
+            Shape::duration(1, 30 * 86_400_000),
+            "How long a connection may live at all, ±10 %.",
+        )
+        .default("1h"),
     ],
 );
 
@@ -120,8 +124,12 @@ static QUEUE: Object = Object::new(
     "queue",
     "Requests that wait while every endpoint is at its `max_connections`, first come first served.",
     &[
-        Key::new("size", Shape::Integer { min: 0, max: 1_000_000 }, "Requests that may wait, over all workers.")
-            .default("1024"),
+        Key::new(
+            "size",
+            Shape::Integer { min: 0, max: 1_000_000 },
+            "Requests that may wait, over all workers.",
+        )
+        .default("1024"),
         Key::new("timeout", Shape::DURATION, "Longest wait.").default("3s"),
     ],
 );
@@ -130,7 +138,8 @@ static RETRY: Object = Object::new(
     "retry",
     "When a failed attempt is repeated. An attempt that sent nothing goes to the next endpoint, each at most once.",
     &[
-        Key::new("attempts", Shape::Integer { min: 1, max: 100 }, "Attempts in total; 1 never repeats.").default("3"),
+        Key::new("attempts", Shape::Integer { min: 1, max: 100 }, "Attempts in total; 1 never repeats.")
+            .default("3"),
         Key::new(
             "statuses",
             Shape::OneOrMany(&Shape::Text),
@@ -142,8 +151,12 @@ static RETRY: Object = Object::new(
             "Repeat methods such as POST too, although the endpoint may have acted on the first attempt.",
         )
         .default("false"),
-        Key::new("budget", Shape::Percent, "Retries in flight as a share of the requests in flight, at least 3.")
-            .default("20%"),
+        Key::new(
+            "budget",
+            Shape::Percent,
+            "Retries in flight as a share of the requests in flight, at least 3.",
+        )
+        .default("20%"),
         Key::new(
             "body_bytes_max",
             Shape::Size { min: 0, max: 64 << 20 },
@@ -235,7 +248,8 @@ fn host(section: &Section, problems: &Problems) -> HostPlan {
         name if is_authority(name) => HostPlan::Name(name.to_owned()),
         _ => {
             let node = section.at("host");
-            let message = format!("`host` must be `preserve`, `endpoint` or a host name, got {}", node.describe());
+            let message =
+                format!("`host` must be `preserve`, `endpoint` or a host name, got {}", node.describe());
             problems.push(Problem::error(Code::MALFORMED, node, message));
             HostPlan::Preserve
         }
@@ -260,7 +274,8 @@ fn endpoints(section: &Section, problems: &Problems) -> Vec<EndpointPlan> {
         if let Some(first) = plans.iter().position(|known| known.target == plan.target) {
             let message = format!("the endpoint {} is listed twice", place.describe());
             let problem = Problem::error(Code::SAME_ADDRESS, place, message);
-            problems.push(problem.also(places[first], "first listed here").help("give one of them a `weight`"));
+            problems
+                .push(problem.also(places[first], "first listed here").help("give one of them a `weight`"));
             continue;
         }
         plans.push(plan);
@@ -272,7 +287,8 @@ fn endpoints(section: &Section, problems: &Problems) -> Vec<EndpointPlan> {
     } else if nodes.len() > usize::from(u16::MAX) {
         problems.push(Problem::error(Code::OUT_OF_RANGE, node, "an upstream has at most 65535 endpoints"));
     } else if plans.len() == nodes.len() && plans.iter().all(|plan| plan.weight == 0) && !plans.is_empty() {
-        let problem = Problem::warning(Code::CONFLICT, node, "every endpoint has weight 0 and gets no requests");
+        let problem =
+            Problem::warning(Code::CONFLICT, node, "every endpoint has weight 0 and gets no requests");
         problems.push(problem.help("requests for this upstream are answered 503"));
     }
     plans
