@@ -108,6 +108,15 @@ impl crate::transfer::Tap for Replay {
             self.bytes.extend_from_slice(bytes);
         }
     }
+
+    fn lets_pass(&mut self, count: u64) -> bool {
+        let fits = !self.overflowed && (self.bytes.len() as u64).saturating_add(count) <= self.bytes_max as u64;
+        if !fits {
+            self.overflowed = true;
+            self.bytes.clear();
+        }
+        !fits
+    }
 }
 
 /// Largest memory that a recycled exchange may hold on to.

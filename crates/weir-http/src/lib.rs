@@ -33,3 +33,20 @@ pub use stats::{HttpStats, RouteStats};
 pub use template::{Template, TemplateError};
 pub use trust::TrustedProxies;
 pub use worker::{Worker, WorkerShared};
+
+/// Says that an endpoint became available, or ceased to be, by which rule and which numbers.
+pub fn log_health_change(log: &weir_telemetry::Log, change: &weir_upstream::HealthChange) {
+    use weir_telemetry::Value::Str;
+    let (from, to) = (format!("{:?}", change.from), format!("{:?}", change.to));
+    log.event(
+        weir_telemetry::Level::Warn,
+        "endpoint_state",
+        &[
+            ("upstream", Str(&change.upstream)),
+            ("endpoint", Str(&change.endpoint)),
+            ("from", Str(&from)),
+            ("to", Str(&to)),
+            ("reason", Str(&change.reason)),
+        ],
+    );
+}

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use weir_route::RouteTable;
@@ -134,7 +134,7 @@ impl Default for Limits {
 /// A listener while it runs: what connections hold of it, across reloads.
 #[derive(Debug)]
 pub struct ListenerState {
-    /// Unique in the process for as long as it runs.
+    /// What route matches know it by.
     pub id: u32,
     /// Its name in the configuration.
     pub name: Arc<str>,
@@ -144,13 +144,11 @@ pub struct ListenerState {
     pub(crate) connections: Gauge,
 }
 
-static LISTENER_IDS: AtomicU32 = AtomicU32::new(1);
-
 impl ListenerState {
-    /// A new listener of that name.
-    pub fn new(name: Arc<str>) -> Arc<Self> {
+    /// A new listener of that name; `id` is what route matches know it by, the same for all its addresses.
+    pub fn new(id: u32, name: Arc<str>) -> Arc<Self> {
         Arc::new(Self {
-            id: LISTENER_IDS.fetch_add(1, Ordering::Relaxed),
+            id,
             name,
             scheme: "http",
             retired: AtomicBool::new(false),
@@ -212,6 +210,11 @@ impl Plane {
     /// The route with this id of the table.
     pub fn route(&self, id: u32) -> Option<&Arc<Route>> {
         self.routes.get(id as usize)
+    }
+
+    /// How long a drain may take.
+    pub fn drain_limit(&self) -> Duration {
+        self.timeouts.drain
     }
 
     /// The compiled matches.

@@ -91,7 +91,7 @@ impl From<ForwardError> for Reject {
         let code = error.code();
         let reject = Self::new(code);
         match error {
-            ForwardError::Pick { error: PickError::QueueFull | PickError::QueueTimeout, .. } => {
+            ForwardError::Pick { error: PickError::QueueFull | PickError::QueueTimeout | PickError::Busy, .. } => {
                 reject.with_field("retry-after", "1")
             }
             ForwardError::Pick { error: PickError::NoEndpoint { .. } | PickError::AllTried, .. } => {

@@ -2,7 +2,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use weir_net::{Buffer, Buffers, Socket};
+use weir_net::{Buffer, Buffers, Pipe, Socket, Spares};
 use weir_wire::http1::{Body, CHUNK_LINE_MAX, Chunk, ChunkError, ChunkedDecoder, Head, encode_chunk_line};
 
 use crate::io::Io;
@@ -17,6 +17,8 @@ pub(crate) struct Transfer {
     sink: Sink,
     /// Bytes for the sink that do not stand in the source's buffer: a re-made chunk, trailers, the last chunk.
     encoded: Option<Buffer>,
+    /// What a long body passes through without being copied.
+    pipe: Option<Pipe>,
     /// Body bytes taken from the source.
     pub(crate) bytes: u64,
     /// Most body bytes allowed.
@@ -45,6 +47,9 @@ pub(crate) enum Sink {
     Discard,
 }
 
+/// Shortest rest of a body that is spliced: below it the pipe costs more than the copying.
+const SPLICE_BYTES_MIN: u64 = 128 << 10;
+
 /// Which end a transfer waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -67,10 +72,17 @@ pub(crate) enum TransferError {
 /// Sees the bytes that were written to the sink.
 pub(crate) trait Tap {
     fn wrote(&mut self, bytes: &[u8]);
+
+    /// Whether that many bytes may pass unseen.
+    fn lets_pass(&mut self, count: u64) -> bool;
 }
 
 impl Tap for () {
     fn wrote(&mut self, _: &[u8]) {}
+
+    fn lets_pass(&mut self, _: u64) -> bool {
+        true
+    }
 }
 
 impl Transfer {
@@ -81,7 +93,7 @@ impl Transfer {
             Body::Chunked => Source::Chunked(Box::default()),
             Body::UntilClose => Source::UntilClose,
         };
-        Self { source, sink, encoded: None, bytes: 0, limit, blocked: Side::Source, moved: false, since: now }
+        Self { source, sink, encoded: None, pipe: None, bytes: 0, limit, blocked: Side::Source, moved: false, since: now }
     }
 
     /// Sets the most body bytes allowed.
@@ -110,9 +122,16 @@ impl Transfer {
     }
 
     /// From now on the rest is read and forgotten.
-    pub(crate) fn discard(&mut self, buffers: &Buffers) {
+    pub(crate) fn discard(&mut self, spares: &Spares) {
         self.sink = Sink::Discard;
-        self.free(buffers);
+        if let (Some(pipe), Source::Length(left)) = (&self.pipe, &mut self.source) {
+            // Already read from the source, and with the pipe forgotten.
+            *left -= pipe.filled() as u64;
+            if *left == 0 {
+                self.source = Source::Finished;
+            }
+        }
+        self.free(spares);
     }
 
     /// When the wait for the end that blocks began, and which end that is.
@@ -158,9 +177,10 @@ impl Transfer {
         cx: &mut Context<'_>,
         from: &mut Io,
         to: &mut Socket,
-        buffers: &Buffers,
+        spares: &Spares,
         tap: &mut impl Tap,
     ) -> Poll<Result<(), TransferError>> {
+        let buffers = &spares.buffers;
         loop {
             if let Some(encoded) = &mut self.encoded {
                 self.blocked = Side::Sink;
@@ -169,7 +189,7 @@ impl Transfer {
                 encoded.consume(count);
                 self.moved = true;
                 if encoded.is_empty() {
-                    self.free(buffers);
+                    self.free(spares);
                 }
                 continue;
             }
@@ -190,8 +210,54 @@ impl Transfer {
                 self.encode(from, buffers)?;
                 continue;
             }
-            ready!(self.poll_source(cx, from, buffers))?;
+            if self.pipe.is_some() || self.is_spliced(tap) {
+                ready!(self.poll_pipe(cx, from, to, spares))?;
+            } else {
+                ready!(self.poll_source(cx, from, buffers))?;
+            }
         }
+    }
+
+    /// Whether what is left is worth a pipe: long, and to be written as it is.
+    fn is_spliced(&self, tap: &mut impl Tap) -> bool {
+        match (&self.source, self.sink) {
+            (Source::Length(left), Sink::Raw) => *left >= SPLICE_BYTES_MIN && tap.lets_pass(*left),
+            _ => false,
+        }
+    }
+
+    /// Moves bytes from socket to socket within the kernel.
+    fn poll_pipe(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Io,
+        to: &mut Socket,
+        spares: &Spares,
+    ) -> Poll<Result<(), TransferError>> {
+        let Source::Length(left) = &mut self.source else { unreachable!("only lengths are spliced") };
+        let left = *left;
+        if self.pipe.is_none() {
+            self.allow(left)?;
+            let Some(pipe) = spares.pipes.take() else { return self.poll_source(cx, from, &spares.buffers) };
+            self.pipe = Some(pipe);
+        }
+        let pipe = self.pipe.as_mut().expect("it was there or has just been made");
+        if pipe.filled() == 0 {
+            self.blocked = Side::Source;
+            let max = usize::try_from(left).unwrap_or(usize::MAX);
+            if ready!(pipe.poll_fill(cx, &from.socket, max)).map_err(TransferError::SourceFailed)? == 0 {
+                return Poll::Ready(Err(TransferError::SourceEnded));
+            }
+            self.moved = true;
+        }
+        self.blocked = Side::Sink;
+        let more = (pipe.filled() as u64) < left;
+        let count = ready!(pipe.poll_drain(cx, to, more)).map_err(TransferError::SinkFailed)?;
+        self.wrote_raw(count);
+        if matches!(self.source, Source::Finished) {
+            self.free(spares);
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Reads what is left and forgets it; for a body that was told to be [discarded](Self::discard).
@@ -308,9 +374,12 @@ impl Transfer {
     }
 
     /// Gives the memory back, wherever the transfer stands.
-    pub(crate) fn free(&mut self, buffers: &Buffers) {
+    pub(crate) fn free(&mut self, spares: &Spares) {
         if let Some(encoded) = self.encoded.take() {
-            buffers.put(encoded);
+            spares.buffers.put(encoded);
+        }
+        if let Some(pipe) = self.pipe.take() {
+            spares.pipes.put(pipe);
         }
     }
 }

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use weir_net::{Buffers, Socket};
+use weir_net::{Socket, Spares};
 use weir_task::{Deadlines, DeadlineWaker, DrainSignal, Live, LiveCache};
-use weir_telemetry::{AccessBuffer, Log, Shard};
+use weir_telemetry::{AccessBuffer, Level, Log, Shard, Value};
 use weir_upstream::pool::Pool;
 
 use crate::exchange::Exchange;
-use crate::plane::Plane;
+use crate::plane::{ListenerState, Plane};
 use crate::stats::HttpStats;
 
 /// What all workers share.
@@ -51,7 +51,7 @@ pub struct Worker {
     pub(crate) shared: Arc<WorkerShared>,
     pub(crate) shard: Shard,
     pub(crate) deadlines: Arc<Deadlines>,
-    pub(crate) buffers: Buffers,
+    pub(crate) spares: Spares,
     pub(crate) drain: DrainSignal,
     draining: AtomicBool,
     plane: Mutex<LiveCache<Plane>>,
@@ -109,12 +109,12 @@ impl Worker {
             shared,
             shard,
             deadlines: Deadlines::new(now),
-            buffers: Buffers::default(),
+            spares: Spares::default(),
             drain,
             draining: AtomicBool::new(false),
             plane: Mutex::default(),
             exchanges: Mutex::default(),
-            pool: Mutex::default(),
+            pool: Mutex::new(Pool::new()),
             access: Mutex::new(access),
             connections: Mutex::default(),
             random: AtomicU64::new(fastrand::u64(..)),
@@ -141,10 +141,11 @@ impl Worker {
             locked(&self.plane).refresh(&self.shared.live);
             self.shed_when_asked();
             if round.is_multiple_of(5) {
-                locked(&self.pool).sweep(Instant::now());
+                let expired = locked(&self.pool).sweep(Instant::now(), |_| false);
+                drop(expired);
             }
             if round.is_multiple_of(50) {
-                self.buffers.shrink();
+                self.spares.buffers.shrink();
                 let mut kept = locked(&self.exchanges);
                 let half = kept.len() / 2;
                 kept.truncate(half);
@@ -159,7 +160,7 @@ impl Worker {
         for handle in locked(&self.connections).entries.iter().flatten() {
             handle.waker.wake();
         }
-        locked(&self.pool).clear();
+        drop(locked(&self.pool).sweep(Instant::now(), |_| true));
     }
 
     /// Whether connections should end after what they serve.
@@ -275,9 +276,15 @@ impl Worker {
         }
     }
 
+    /// Says that a listener cannot accept.
+    pub fn log_accept_failure(&self, listener: &ListenerState, error: &std::io::Error) {
+        let fields = [("listener", Value::Str(&listener.name)), ("error", Value::Str(&error.to_string()))];
+        self.shared.log.event(Level::Error, "accept_failed", &fields);
+    }
+
     /// A descriptor was needed and none was left: gives up idle connections here at once and asks every
     /// other worker to do the same.
-    pub(crate) fn descriptors_ran_out(&self) {
+    pub fn descriptors_ran_out(&self) {
         self.shared.stats.descriptors_exhausted.add(1);
         let asked = self.shared.short_of_descriptors.fetch_add(1, Ordering::Relaxed) + 1;
         self.shed_seen.store(asked, Ordering::Relaxed);
@@ -292,7 +299,8 @@ impl Worker {
     }
 
     fn shed(&self) {
-        let upstreams = locked(&self.pool).shed(SHED_UPSTREAMS);
+        let upstreams = locked(&self.pool).shed(SHED_UPSTREAMS).len();
+        self.spares.pipes.shed();
         self.shared.stats.shed_idle_upstreams.add(upstreams as u64);
         let clients = self.close_oldest_idle(SHED_CLIENTS);
         self.shared.stats.shed_idle_clients.add(clients as u64);

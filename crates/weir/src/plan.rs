@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use weir_http::{Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts, TrustedProxies};
 use weir_net::BindAddress;
-use weir_telemetry::LogPlan;
+use weir_telemetry::{AccessSettings, Format, Level};
 use weir_upstream::UpstreamPlan;
 
 /// A whole configuration, checked.
@@ -100,4 +100,28 @@ pub struct AdminPlan {
     pub token: Option<weir_config::Secret>,
     /// The mode of a unix socket.
     pub unix_mode: u32,
+}
+
+/// `log` as checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPlan {
+    /// The least level of events that are written.
+    pub level: Level,
+    /// How events and access lines are written.
+    pub format: Format,
+    /// What the lines call this service.
+    pub service_name: String,
+    /// The access log.
+    pub access: AccessSettings,
+}
+
+impl Default for LogPlan {
+    fn default() -> Self {
+        Self {
+            level: Level::Info,
+            format: Format::Json,
+            service_name: "weir".to_owned(),
+            access: AccessSettings::default(),
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use weir_upstream::{Endpoint, Lease, Upstream, UpstreamPlan};
+use weir_upstream::{Endpoint, Lease, PoolPlan, UpstreamPlan};
 use weir_wire::http1::{Body, HeadLimits, HeadScanner, Known, Version, response_body};
 
 use super::{ForwardError, Forwarded, IdleLimits, dial, head, upgrade};
@@ -80,7 +80,7 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    pub(super) fn into_forwarded(self, lease: Lease, upstream: Arc<Upstream>, limits: &Limits) -> Forwarded {
+    pub(super) fn into_forwarded(self, lease: Lease, pool: PoolPlan, limits: &Limits) -> Forwarded {
         let (client, up) = if self.is_stream {
             (limits.stream_idle, limits.stream_idle)
         } else {
@@ -93,7 +93,7 @@ impl Answered {
             persistent: self.persistent,
             opened_at: self.opened_at,
             lease,
-            upstream,
+            pool,
             idle: IdleLimits { client, upstream: up, upgrade: limits.upgrade_idle },
             total: limits.total,
         }
@@ -208,7 +208,7 @@ async fn send(
     let answered = poll_fn(|cx| state.poll(cx)).await;
     state.exchange.record.head_us = micros(now);
     if let Err(error) = answered {
-        io.drop_bytes(&worker.buffers);
+        io.drop_bytes(&worker.spares.buffers);
         return Err(error);
     }
     let response = &exchange.response;
@@ -221,7 +221,7 @@ async fn send(
     let framing = match framing {
         Ok(framing) => framing,
         Err(error) => {
-            io.drop_bytes(&worker.buffers);
+            io.drop_bytes(&worker.spares.buffers);
             return Err(error);
         }
     };
@@ -271,8 +271,8 @@ impl Exchanging<'_> {
         if self.sink_gone || self.body.is_finished() {
             return Ok(());
         }
-        let buffers = &self.connection.worker.buffers;
-        match self.body.poll(cx, &mut self.connection.io, &mut self.io.socket, buffers, &mut self.exchange.replay) {
+        let spares = &self.connection.worker.spares;
+        match self.body.poll(cx, &mut self.connection.io, &mut self.io.socket, spares, &mut self.exchange.replay) {
             Poll::Ready(Ok(())) => self.moved_at = Instant::now(),
             Poll::Pending => {}
             Poll::Ready(Err(error)) => match ForwardError::of_request_body(error) {
@@ -308,7 +308,7 @@ impl Exchanging<'_> {
                     None => {}
                 }
             }
-            match self.io.poll_fill(cx, &self.connection.worker.buffers) {
+            match self.io.poll_fill(cx, &self.connection.worker.spares.buffers) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(count)) if count > 0 => {}
                 Poll::Ready(Ok(_) | Err(_)) if !self.io.is_empty() => {
@@ -362,7 +362,7 @@ impl Exchanging<'_> {
         }
         // Requests sent ahead stay in the buffer; when it is full there is nothing to learn from reading.
         while self.connection.io.has_room() {
-            match self.connection.io.poll_fill(cx, &self.connection.worker.buffers) {
+            match self.connection.io.poll_fill(cx, &self.connection.worker.spares.buffers) {
                 Poll::Ready(Ok(count)) if count > 0 => {}
                 Poll::Ready(Ok(_) | Err(_)) => return Err(ForwardError::ClientGone),
                 Poll::Pending => break,

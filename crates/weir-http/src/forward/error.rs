@@ -11,7 +11,7 @@ use crate::transfer::TransferError;
 /// Why a request was not answered by an endpoint.
 #[derive(Debug, Error)]
 pub(crate) enum ForwardError {
-    #[error("no endpoint of upstream `{upstream}` could be picked: {error:?}")]
+    #[error("no endpoint of upstream `{upstream}` could be picked: {error}")]
     Pick { upstream: Arc<str>, error: PickError },
     #[error("no descriptor is left for a connection")]
     OutOfDescriptors,
@@ -58,7 +58,7 @@ impl ForwardError {
         match self {
             Self::Pick { error: PickError::NoEndpoint { .. } | PickError::AllTried, .. } => ErrorCode::NoEndpoint,
             Self::Pick { error: PickError::QueueFull, .. } => ErrorCode::QueueFull,
-            Self::Pick { error: PickError::QueueTimeout, .. } => ErrorCode::QueueTimeout,
+            Self::Pick { error: PickError::QueueTimeout | PickError::Busy, .. } => ErrorCode::QueueTimeout,
             Self::OutOfDescriptors => ErrorCode::Overloaded,
             Self::Connect(_) => ErrorCode::ConnectFailed,
             Self::ConnectTimeout => ErrorCode::ConnectTimeout,

@@ -1,7 +1,6 @@
 //! The request head as it goes to an endpoint.
 
-use weir_telemetry::{Level, Log, Value};
-use weir_upstream::{Endpoint, HealthChange, HostPlan, Upstream, UpstreamPlan};
+use weir_upstream::{Endpoint, HostPlan, UpstreamPlan};
 use weir_wire::http1::Body;
 
 use crate::exchange::{Exchange, Upgrade};
@@ -17,7 +16,7 @@ pub(super) fn write(exchange: &mut Exchange, plan: &UpstreamPlan, endpoint: &End
     match (&exchange.rewritten_host, &plan.host) {
         (Some(host), _) => up.extend_from_slice(host),
         (None, HostPlan::Preserve) => up.extend_from_slice(&exchange.authority),
-        (None, HostPlan::Endpoint) => up.extend_from_slice(endpoint.label().as_bytes()),
+        (None, HostPlan::Endpoint) => up.extend_from_slice(endpoint.host().as_bytes()),
         (None, HostPlan::Name(name)) => up.extend_from_slice(name.as_bytes()),
     }
     up.extend_from_slice(b"\r\n");
@@ -37,17 +36,4 @@ pub(super) fn write(exchange: &mut Exchange, plan: &UpstreamPlan, endpoint: &End
     }
     up.extend_from_slice(b"\r\n");
     exchange.up = up;
-}
-
-/// Says that an endpoint's state changed.
-pub(super) fn log_change(log: &Log, upstream: &Upstream, endpoint: &Endpoint, change: &HealthChange) {
-    log.event(
-        Level::Warn,
-        "endpoint_state",
-        &[
-            ("upstream", Value::Str(upstream.name())),
-            ("endpoint", Value::Str(endpoint.label())),
-            ("change", Value::Str(&change.to_string())),
-        ],
-    );
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weir_base::Retry;
-use weir_upstream::{HashKey, Lease, Outcome, PickError, PickRequest, Tried, Upstream, UpstreamPlan, hash_bytes};
+use weir_upstream::{HashKey, Lease, Outcome, PickError, PickRequest, PoolPlan, Tried, Upstream, UpstreamPlan, hash_bytes};
 use weir_wire::http1::{Body, Known};
 
 pub(crate) use error::ForwardError;
@@ -33,7 +33,7 @@ pub(crate) struct Forwarded {
     pub(crate) opened_at: Instant,
     /// Keeps the endpoint's place until the answer is delivered.
     pub(crate) lease: Lease,
-    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) pool: PoolPlan,
     pub(crate) idle: IdleLimits,
     pub(crate) total: Option<Instant>,
 }
@@ -66,18 +66,18 @@ pub(crate) async fn forward(
     let mut only_fresh = false;
     let mut sent = 0;
     // Held until the answer is there: what the budget bounds is retries in flight.
-    let mut _withdrawn = None;
+    let mut _permit = None;
     loop {
         let lease = acquire(&worker, exchange, upstream, &tried, total).await?;
         exchange.record.attempts += 1;
         exchange.record.endpoint = Some(Arc::clone(lease.endpoint().label()));
-        let is_last = !may_repeat || sent + 1 >= plan.retry.attempts || !upstream.has_other(lease.endpoint(), &tried);
+        let is_last = !may_repeat || sent + 1 >= plan.retry.attempts || !has_other(upstream, lease.endpoint().id(), &tried);
         let statuses = if is_last { &[] } else { &plan.retry.statuses[..] };
         let request = attempt::Request { only_fresh, statuses, limits: &limits };
         let error = match attempt::attempt(connection, exchange, body, &lease, plan, &request).await {
             Ok(answer) => {
                 note(connection, upstream, &lease, answered(exchange, plan));
-                return Ok(answer.into_forwarded(lease, Arc::clone(upstream), &limits));
+                return Ok(answer.into_forwarded(lease, plan.pool.clone(), &limits));
             }
             Err(failure) if failure.reused && matches!(failure.error, ForwardError::ClosedEarly) => {
                 // The endpoint closed an idle connection while the request was on its way: no fault of its own.
@@ -90,6 +90,7 @@ pub(crate) async fn forward(
                 failure.error
             }
         };
+        let more = only_fresh || has_other(upstream, lease.endpoint().id(), &tried);
         drop(lease);
         let allowed = match error.retry() {
             Retry::Never => false,
@@ -99,12 +100,12 @@ pub(crate) async fn forward(
                 may_repeat && sent < plan.retry.attempts
             }
         };
-        if !allowed || exchange.replay.overflowed || is_over(total) || !upstream.has_untried(&tried) {
+        if !allowed || exchange.replay.overflowed || is_over(total) || !more {
             return Err(error);
         }
         if error.retry() == Retry::IfIdempotent {
             match upstream.retry_budget().try_withdraw() {
-                Some(guard) => _withdrawn = Some(guard),
+                Some(permit) => _permit = Some(permit),
                 None => return Err(error),
             }
         }
@@ -121,6 +122,11 @@ fn answered(exchange: &Exchange, plan: &UpstreamPlan) -> Outcome {
     }
 }
 
+/// Whether an endpoint is left that has not been tried, beside this one.
+fn has_other(upstream: &Upstream, id: u32, tried: &Tried) -> bool {
+    upstream.endpoints().iter().any(|other| other.id() != id && !tried.contains(other.id()))
+}
+
 fn is_over(total: Option<Instant>) -> bool {
     total.is_some_and(|total| Instant::now() >= total)
 }
@@ -128,7 +134,7 @@ fn is_over(total: Option<Instant>) -> bool {
 /// Tells the upstream what became of an attempt, and the log where that changed the endpoint's state.
 fn note(connection: &Connection, upstream: &Upstream, lease: &Lease, outcome: Outcome) {
     if let Some(change) = upstream.record(lease.endpoint(), outcome, Instant::now()) {
-        head::log_change(&connection.worker.shared.log, upstream, lease.endpoint(), &change);
+        crate::log_health_change(&connection.worker.shared.log, &change);
     }
 }
 
@@ -144,7 +150,7 @@ async fn acquire(
     let hash = upstream.hash_key().and_then(|key| hash(exchange, key));
     let request = PickRequest { now, client: exchange.client, hash, random: worker.random() };
     let result = match upstream.pick(&request, tried) {
-        Err(PickError::QueueFull) => {
+        Err(PickError::Busy) => {
             let until = crate::pipeline::earlier(now + upstream.plan().queue.timeout, total);
             let waited = upstream.acquire(&request, tried, until).await;
             let micros = u32::try_from(now.elapsed().as_micros()).unwrap_or(u32::MAX);

@@ -91,28 +91,27 @@ fn read_target(exchange: &mut Exchange, connection: &Connection, plane: &Plane) 
         }
         Target::Authority(_) => return Err(Reject::new(ErrorCode::MethodNotAllowed).closing()),
     };
+    let mut spare = std::mem::take(&mut exchange.up);
     if let Some(authority) = authority {
-        let host = weir_route::host::normalize(authority, &mut exchange.host)
-            .map_err(|error| bad_host(error.to_string()))?;
-        if let std::borrow::Cow::Borrowed(host) = host {
-            exchange.host.clear();
-            exchange.host.extend_from_slice(host);
-        }
+        let host = weir_route::normalize_host(authority, &mut spare).map_err(|error| bad_host(error.to_string()))?;
+        exchange.host.extend_from_slice(host.name);
         exchange.authority.extend_from_slice(authority);
     }
     if path.is_empty() {
         return Ok(TargetKind::Server);
     }
     let normalize = plane.listeners.get(&connection.listener.id).is_none_or(|listener| listener.normalize_path);
-    exchange.path.clear();
-    if normalize {
-        weir_route::path::normalize_into(path, &mut exchange.path)
-            .map_err(|error| Reject::because(ErrorCode::BadPath, error.to_string()))?;
+    let path = if normalize {
+        weir_route::normalize_path(path, &mut spare)
+            .map_err(|error| Reject::because(ErrorCode::BadPath, error.to_string()))?
     } else {
-        exchange.path.extend_from_slice(path);
-    }
+        path
+    };
+    exchange.path.extend_from_slice(path);
     exchange.has_query = query.is_some();
     exchange.query.extend_from_slice(query.unwrap_or_default());
+    spare.clear();
+    exchange.up = spare;
     Ok(TargetKind::Resource)
 }
 

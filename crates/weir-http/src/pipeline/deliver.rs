@@ -143,10 +143,10 @@ async fn after(connection: &mut Connection, body: &mut Transfer, kept: bool) -> 
 /// Reads the rest of an unwanted body; false where it is too long, too slow or malformed.
 async fn read_unwanted(connection: &mut Connection, body: &mut Transfer) -> bool {
     let worker = Arc::clone(&connection.worker);
-    body.discard(&worker.buffers);
+    body.discard(&worker.spares);
     body.set_limit(body.bytes + UNREAD_BYTES_MAX);
     connection.deadline.set(Instant::now(), worker.plane().timeouts.request_head);
-    poll_fn(|cx| match body.poll_discard(cx, &mut connection.io, &worker.buffers) {
+    poll_fn(|cx| match body.poll_discard(cx, &mut connection.io, &worker.spares.buffers) {
         Poll::Ready(result) => Poll::Ready(result.is_ok()),
         Poll::Pending if connection.deadline.is_expired(cx) => Poll::Ready(false),
         Poll::Pending => Poll::Pending,
@@ -197,7 +197,7 @@ async fn stream(
     let result = poll_fn(|cx| delivery.poll(cx, connection, exchange)).await;
     let worker = Arc::clone(&connection.worker);
     exchange.record.bytes_out = delivery.response.bytes;
-    delivery.response.free(&worker.buffers);
+    delivery.response.free(&worker.spares);
     match result {
         Ok(()) => {
             release(connection, body, forwarded);
@@ -209,7 +209,7 @@ async fn stream(
             if framing == Framing::UntilClose {
                 connection.io.socket.reset_on_close();
             }
-            forwarded.io.drop_bytes(&worker.buffers);
+            forwarded.io.drop_bytes(&worker.spares.buffers);
             Next::Close
         }
     }
@@ -219,10 +219,9 @@ async fn stream(
 fn release(connection: &Connection, request: &Transfer, mut forwarded: Forwarded) {
     let worker = &connection.worker;
     let clean = forwarded.persistent && request.is_finished() && forwarded.io.is_empty();
-    forwarded.io.drop_bytes(&worker.buffers);
+    forwarded.io.drop_bytes(&worker.spares.buffers);
     if clean && !worker.is_draining() {
-        let plan = &forwarded.upstream.plan().pool;
-        worker.pool().put(forwarded.lease.endpoint(), plan, forwarded.io.socket, forwarded.opened_at, Instant::now());
+        worker.pool().put(forwarded.lease.endpoint(), &forwarded.pool, forwarded.io.socket, forwarded.opened_at, Instant::now());
     }
 }
 
@@ -271,8 +270,8 @@ impl Delivery<'_> {
                 self.response.wrote_raw(count - of_head);
             }
         }
-        let buffers = &connection.worker.buffers;
-        let result = ready!(self.response.poll(cx, &mut self.forwarded.io, &mut connection.io.socket, buffers, &mut ()));
+        let spares = &connection.worker.spares;
+        let result = ready!(self.response.poll(cx, &mut self.forwarded.io, &mut connection.io.socket, spares, &mut ()));
         Poll::Ready(result.map_err(|error| match error {
             TransferError::SinkFailed(_) => ErrorCode::ClientGone,
             TransferError::SourceEnded | TransferError::SourceFailed(_) | TransferError::SourceMalformed(_) => {
@@ -286,7 +285,7 @@ impl Delivery<'_> {
     fn poll_request(&mut self, cx: &mut Context<'_>, connection: &mut Connection, exchange: &mut Exchange) -> Result<(), ErrorCode> {
         if self.request.source_finished() {
             while connection.io.has_room() {
-                match connection.io.poll_fill(cx, &connection.worker.buffers) {
+                match connection.io.poll_fill(cx, &connection.worker.spares.buffers) {
                     Poll::Ready(Ok(count)) if count > 0 => {}
                     Poll::Ready(Ok(_) | Err(_)) => return Err(ErrorCode::ClientGone),
                     Poll::Pending => break,
@@ -296,12 +295,12 @@ impl Delivery<'_> {
         if self.request.is_finished() {
             return Ok(());
         }
-        let buffers = &connection.worker.buffers;
+        let spares = &connection.worker.spares;
         let to = &mut self.forwarded.io.socket;
-        match self.request.poll(cx, &mut connection.io, to, buffers, &mut exchange.replay) {
+        match self.request.poll(cx, &mut connection.io, to, spares, &mut exchange.replay) {
             Poll::Ready(Err(TransferError::SinkFailed(_))) => {
                 // It has answered and reads no more: the rest is nobody's.
-                self.request.discard(buffers);
+                self.request.discard(spares);
                 self.forwarded.persistent = false;
                 Ok(())
             }
@@ -356,18 +355,18 @@ async fn relay(connection: &mut Connection, exchange: &mut Exchange, forwarded: 
 
     let worker = Arc::clone(&connection.worker);
     let Forwarded { mut io, lease, idle, .. } = forwarded;
-    let mut for_client = worker.buffers.take();
+    let mut for_client = worker.spares.buffers.take();
     for_client.extend(&exchange.out);
     for_client.extend(io.filled());
-    io.drop_bytes(&worker.buffers);
-    let mut relay = Relay::new(connection.io.take_buffer(&worker.buffers), for_client);
+    io.drop_bytes(&worker.spares.buffers);
+    let mut relay = Relay::new(connection.io.take_buffer(&worker.spares.buffers), for_client);
     worker.shared.stats.upgraded.add(1);
     let mut seen = relay.totals();
     connection.deadline.set(Instant::now(), idle.upgrade);
     let mut drain = worker.drain.clone();
     let mut stopped = std::pin::pin!(drain.stopped());
     let end = poll_fn(|cx| {
-        if let Poll::Ready(end) = relay.poll(cx, &mut connection.io.socket, &mut io.socket, &worker.buffers) {
+        if let Poll::Ready(end) = relay.poll(cx, &mut connection.io.socket, &mut io.socket, &worker.spares.buffers) {
             return Poll::Ready(Some(end));
         }
         let totals = relay.totals();
@@ -379,7 +378,7 @@ async fn relay(connection: &mut Connection, exchange: &mut Exchange, forwarded: 
         if over { Poll::Ready(None) } else { Poll::Pending }
     })
     .await;
-    relay.free(&worker.buffers);
+    relay.free(&worker.spares.buffers);
     worker.shared.stats.upgraded.add(-1);
     let totals = relay.totals();
     exchange.record.bytes_out = totals.to_client;

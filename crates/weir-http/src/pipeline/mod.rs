@@ -51,7 +51,7 @@ pub(crate) async fn handle(connection: &mut Connection, exchange: &mut Exchange,
     };
     let next = deliver::deliver(connection, exchange, &mut body, answer).await;
     exchange.record.bytes_in += body.bytes;
-    body.free(&connection.worker.buffers);
+    body.free(&connection.worker.spares);
     record::record(connection, exchange);
     next
 }

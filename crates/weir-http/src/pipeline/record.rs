@@ -1,12 +1,13 @@
 //! What is kept of an exchange: counters and a line in the access log.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use weir_telemetry::AccessRecord;
+use weir_base::Origin;
+use weir_telemetry::{AccessRecord, Level};
 use weir_wire::http1::Version;
 
 use crate::connection::Connection;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Record};
 
 /// Counts and logs one exchange, once its last byte is sent or its connection is lost.
 pub(super) fn record(connection: &Connection, exchange: &Exchange) {
@@ -27,8 +28,9 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange) {
         return;
     }
     access.push(&AccessRecord {
-        timestamp: SystemTime::now(),
-        trace_id: exchange.trace.trace_id_hex().as_ref(),
+        timestamp_us: weir_telemetry::now_micros(),
+        level: level(record),
+        trace_id: &exchange.trace.trace_id_hex(),
         request_id: &exchange.request_id,
         listener: &connection.listener.name,
         http_status: record.status,
@@ -47,10 +49,24 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange) {
         bytes_in: record.bytes_in,
         bytes_out: record.bytes_out,
         duration,
-        queue_us: record.queue_us,
-        connect_us: record.connect_us,
-        head_us: record.head_us,
+        queue_us: known(record.queue_us),
+        connect_us: known(record.connect_us),
+        head_us: known(record.head_us),
+        body_us: None,
         error: record.error,
         user_agent: exchange.request.fields.get(weir_wire::http1::Known::UserAgent).unwrap_or_default(),
     });
+}
+
+fn level(record: &Record) -> Level {
+    match record.error.map(weir_base::ErrorCode::origin) {
+        None | Some(Origin::Client) => Level::Info,
+        Some(Origin::Upstream | Origin::Operator) => Level::Warn,
+        Some(Origin::Gateway) => Level::Error,
+    }
+}
+
+/// A part of the duration; one that did not happen is left out.
+fn known(micros: u32) -> Option<u64> {
+    (micros > 0).then_some(u64::from(micros))
 }

@@ -42,19 +42,27 @@ async fn readable(connection: &mut Connection) -> bool {
     let patience = if connection.requests == 0 { timeouts.request_head } else { timeouts.keep_alive };
     connection.deadline.set(now, patience);
     connection.set_idle(Some(now));
+    let fresh = connection.requests == 0;
+    let mut hurried = false;
     poll_fn(|cx| {
-        // The deadline first: it is also what others wake the connection by.
-        if connection.deadline.is_expired(cx) {
-            return Poll::Ready(false);
-        }
         match connection.io.socket.poll_readable(cx) {
-            Poll::Ready(result) => Poll::Ready(result.is_ok()),
-            Poll::Pending if connection.is_ending() => Poll::Ready(false),
-            Poll::Pending => Poll::Pending,
+            Poll::Ready(result) => return Poll::Ready(result.is_ok()),
+            Poll::Pending if !connection.is_ending() => {}
+            // A client that has just connected was promised an answer: its request is on the way.
+            Poll::Pending if fresh && !hurried => {
+                hurried = true;
+                connection.deadline.set(Instant::now(), FRESH_WHILE_ENDING);
+            }
+            Poll::Pending if fresh => {}
+            Poll::Pending => return Poll::Ready(false),
         }
+        if connection.deadline.is_expired(cx) { Poll::Ready(false) } else { Poll::Pending }
     })
     .await
 }
+
+/// How long a new connection may take to send its first request when its listener ends.
+const FRESH_WHILE_ENDING: Duration = Duration::from_secs(1);
 
 enum Active {
     Idle,
@@ -86,7 +94,7 @@ async fn active(connection: &mut Connection) -> Active {
         match next {
             Next::KeepAlive if !connection.io.is_empty() => {}
             Next::KeepAlive => {
-                connection.io.release(&worker.buffers);
+                connection.io.release(&worker.spares.buffers);
                 return Active::Idle;
             }
             Next::Close => return Active::Close,
@@ -128,7 +136,7 @@ async fn read_head(connection: &mut Connection, exchange: &mut Exchange) -> Resu
             if !connection.io.make_room(limits.bytes + weir_net::BUFFER_BYTES) {
                 return Poll::Ready(Err(HeadFailure::Reject(Reject::new(ErrorCode::HeadersTooLarge).closing())));
             }
-            match connection.io.poll_fill(cx, &connection.worker.buffers) {
+            match connection.io.poll_fill(cx, &connection.worker.spares.buffers) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(HeadFailure::Gone)),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending if connection.io.is_empty() => return Poll::Ready(Err(HeadFailure::NotBegun)),
@@ -202,7 +210,7 @@ async fn linger(mut connection: Connection) {
             }
             let unused = connection.io.filled().len();
             connection.io.consume(unused);
-            match connection.io.poll_fill(cx, &connection.worker.buffers) {
+            match connection.io.poll_fill(cx, &connection.worker.spares.buffers) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(count)) => read += count,
                 Poll::Pending => return Poll::Pending,
@@ -210,7 +218,7 @@ async fn linger(mut connection: Connection) {
         }
     })
     .await;
-    connection.io.drop_bytes(&connection.worker.buffers);
+    connection.io.drop_bytes(&connection.worker.spares.buffers);
 }
 
 /// The whole answer to a connection that is one too many; written at once or not at all.
@@ -252,7 +260,7 @@ async fn refuse(mut socket: Socket, refusal: Refusal, worker: Arc<Worker>) {
         loop {
             let unused = scratch.filled().len();
             scratch.consume(unused);
-            match scratch.poll_fill(cx, &worker.buffers) {
+            match scratch.poll_fill(cx, &worker.spares.buffers) {
                 Poll::Ready(Ok(count)) if count > 0 => {}
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
@@ -260,7 +268,7 @@ async fn refuse(mut socket: Socket, refusal: Refusal, worker: Arc<Worker>) {
         }
     })
     .await;
-    scratch.drop_bytes(&worker.buffers);
+    scratch.drop_bytes(&worker.spares.buffers);
 }
 
 #[cfg(test)]

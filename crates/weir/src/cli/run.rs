@@ -1,0 +1,31 @@
+//! `weir run`: the gateway, from a file.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::plan::RootPlan;
+use crate::run::{self, Rejected, Source};
+
+/// Runs until a signal ends it.
+pub fn run(file: PathBuf) -> ExitCode {
+    run::run(Arc::new(File(file)), |_| {})
+}
+
+/// A configuration file and what it includes.
+struct File(PathBuf);
+
+impl Source for File {
+    fn load(&self) -> Result<RootPlan, Rejected> {
+        crate::spec::load(&self.0)
+    }
+
+    fn name(&self) -> String {
+        self.0.display().to_string()
+    }
+}
+
+/// The file that is used where none is named.
+pub fn default_file() -> PathBuf {
+    Path::new("weir.yaml").to_owned()
+}

@@ -1,0 +1,328 @@
+//! The gateway as a whole: started once, reloaded any number of times, drained at the end.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use weir_http::{HttpStats, Limits, ListenerPlan, Plane, PlanePlan, RoutePlan, SplitPlan, Worker, WorkerShared};
+use weir_net::{BindError, DescriptorLimit};
+use weir_route::{RouteTable, Rule};
+use weir_task::{Drain, Live, Phase};
+use weir_telemetry::{AccessLog, Level, Log, Registry, Shard, Value};
+use weir_upstream::{Upkeep, Upstream};
+
+use super::listeners::Listeners;
+use super::worker::{Command, WorkerThread};
+use crate::plan::{ActionPlan, RootPlan};
+
+/// Descriptors that are not for connections: runtimes, logs, listeners, the admin address, files being read.
+const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// The running gateway.
+pub struct Gateway {
+    pub(crate) live: Arc<Live<Plane>>,
+    pub(crate) shared: Arc<WorkerShared>,
+    pub(crate) stats: Arc<HttpStats>,
+    pub(crate) log: Log,
+    pub(crate) access: AccessLog,
+    pub(crate) registry: Registry,
+    pub(crate) started: Instant,
+    pub(crate) descriptors: DescriptorLimit,
+    pub(crate) drain: Drain,
+    ready: AtomicBool,
+    revision: AtomicU64,
+    workers: usize,
+    state: Mutex<State>,
+}
+
+/// What only the control side touches.
+struct State {
+    threads: Vec<WorkerThread>,
+    listeners: Listeners,
+    upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
+    upkeep: Upkeep,
+    plan: Arc<RootPlan>,
+}
+
+/// Why a start failed.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A thread or a runtime cannot be made.
+    #[error("cannot start a worker: {0}")]
+    Worker(std::io::Error),
+}
+
+/// Why a reload failed; the running configuration is untouched.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// A new address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+impl Gateway {
+    /// Binds, starts the workers and serves. Must run on the control runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(plan: RootPlan, log: Log, access: AccessLog, descriptors: DescriptorLimit) -> Result<Arc<Self>, StartError> {
+        let started = Instant::now();
+        let plan = Arc::new(plan);
+        let workers = plan.workers;
+        let stats = HttpStats::new(workers + 1);
+        let drain = Drain::default();
+        let mut listeners = Listeners::default();
+        let prepared = listeners.prepare(&plan.listeners, workers)?;
+        let upstreams = compile_upstreams(&plan, &BTreeMap::new(), started);
+        let plane = compile_plane(&plan, &mut listeners, &upstreams, None, 1, workers, descriptors);
+        let live = Arc::new(Live::new(plane));
+        let shared = WorkerShared::new(Arc::clone(&live), Arc::clone(&stats), log.clone());
+        let mut threads = Vec::new();
+        for index in 0..workers {
+            let worker =
+                Worker::new(Arc::clone(&shared), Shard(index as u16), access.for_worker(), drain.signal(), started);
+            threads.push(WorkerThread::start(index, worker, drain.signal()).map_err(StartError::Worker)?);
+        }
+        let log_for_changes = log.clone();
+        let upkeep = Upkeep::new(move |change| weir_http::log_health_change(&log_for_changes, change));
+        upkeep.sync(&upstreams.values().cloned().collect::<Vec<_>>());
+        let registry = Registry::new();
+        listeners.commit(prepared, &plan.listeners, &threads)?;
+        let gateway = Arc::new(Self {
+            live,
+            shared,
+            stats,
+            log,
+            access,
+            registry,
+            started,
+            descriptors,
+            drain,
+            ready: AtomicBool::new(false),
+            revision: AtomicU64::new(1),
+            workers,
+            state: Mutex::new(State { threads, listeners, upstreams, upkeep, plan }),
+        });
+        gateway.announce_listeners();
+        gateway.ready.store(true, Ordering::Relaxed);
+        Ok(gateway)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn announce_listeners(&self) {
+        for (name, address, _) in self.state().listeners.iter() {
+            self.log.event(
+                Level::Info,
+                "listening",
+                &[("listener", Value::Str(name)), ("address", Value::Str(&address.to_string()))],
+            );
+        }
+    }
+
+    /// Compiles a new plan beside the old one and swaps it in. Called by the one reload task only.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`]; nothing has changed then.
+    pub fn reload(&self, plan: RootPlan) -> Result<u64, ReloadError> {
+        let plan = Arc::new(plan);
+        let mut state = self.state();
+        let state = &mut *state;
+        let prepared = state.listeners.prepare(&plan.listeners, self.workers)?;
+        let now = Instant::now();
+        let upstreams = compile_upstreams(&plan, &state.upstreams, now);
+        let revision = self.revision() + 1;
+        let previous = self.live.load();
+        let plane = compile_plane(
+            &plan,
+            &mut state.listeners,
+            &upstreams,
+            Some(&previous),
+            revision,
+            self.workers,
+            self.descriptors,
+        );
+        // Published before new listeners accept: their first request must find its routes.
+        self.live.publish(plane);
+        if let Err(error) = state.listeners.commit(prepared, &plan.listeners, &state.threads) {
+            self.live.publish(previous);
+            return Err(error.into());
+        }
+        state.upkeep.sync(&upstreams.values().cloned().collect::<Vec<_>>());
+        state.upstreams = upstreams;
+        self.access.reconfigure(plan.log.access.clone());
+        self.log.reconfigure(&plan.log.service_name, plan.log.level, plan.log.format);
+        let workers_changed = plan.workers != self.workers;
+        state.plan = plan;
+        for thread in &state.threads {
+            thread.send(Command::WakeAll);
+        }
+        self.revision.store(revision, Ordering::Relaxed);
+        if workers_changed {
+            self.log.event(Level::Warn, "restart_needed", &[("key", Value::Str("workers"))]);
+        }
+        Ok(revision)
+    }
+
+    /// The revision that is served.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Relaxed)
+    }
+
+    /// The configuration that is served.
+    pub fn plan(&self) -> Arc<RootPlan> {
+        Arc::clone(&self.state().plan)
+    }
+
+    /// The upstreams of the configuration that is served.
+    pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        self.state().upstreams.values().cloned().collect()
+    }
+
+    /// Names, addresses and open connections of the listeners.
+    pub fn listeners(&self) -> Vec<(String, String, i64)> {
+        let state = self.state();
+        let row = |(name, address, listener): (&Arc<str>, &weir_net::BindAddress, &weir_http::ListenerState)| {
+            (name.to_string(), address.to_string(), listener.open_connections())
+        };
+        state.listeners.iter().map(row).collect()
+    }
+
+    /// Whether traffic is wanted: started, not draining, and listening.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) && self.drain.phase() == Phase::Run
+    }
+
+    /// Refuses new work, finishes what runs, and ends the workers; returns when they have ended.
+    pub async fn shut_down(&self, limit: Duration) {
+        self.ready.store(false, Ordering::Relaxed);
+        let deadline = Instant::now() + limit;
+        self.log.event(Level::Info, "draining", &[("connections", Value::I64(self.stats.open_connections()))]);
+        // The signal first: answers from here on say that the connection closes.
+        self.drain.begin(deadline);
+        {
+            let mut state = self.state();
+            state.listeners.retire_all();
+            for thread in &state.threads {
+                thread.send(Command::WakeAll);
+            }
+        }
+        let mut looks = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            looks.tick().await;
+            let stopped = self.drain.phase() == Phase::Stop;
+            if stopped || Instant::now() >= deadline || (self.stats.open_connections() == 0 && self.has_no_queue()) {
+                break;
+            }
+        }
+        let cut = self.stats.open_connections();
+        self.drain.stop();
+        let mut threads = std::mem::take(&mut self.state().threads);
+        let joined = tokio::task::spawn_blocking(move || threads.iter_mut().for_each(WorkerThread::join));
+        let _panicked = joined.await;
+        self.log.event(Level::Info, "stopped", &[("connections_cut", Value::I64(cut))]);
+    }
+
+    /// Whether every listening socket has been closed, its queue drained before.
+    fn has_no_queue(&self) -> bool {
+        self.state().listeners.are_closed()
+    }
+}
+
+/// Compiles what changed; an upstream whose plan is the same is the same upstream.
+fn compile_upstreams(
+    plan: &RootPlan,
+    previous: &BTreeMap<Arc<str>, Arc<Upstream>>,
+    now: Instant,
+) -> BTreeMap<Arc<str>, Arc<Upstream>> {
+    plan.upstreams
+        .iter()
+        .map(|(name, plan)| {
+            let upstream = match previous.get(name) {
+                Some(same) if same.plan() == plan => Arc::clone(same),
+                changed => Upstream::compile(plan.clone(), changed, now),
+            };
+            (Arc::clone(name), upstream)
+        })
+        .collect()
+}
+
+fn compile_plane(
+    plan: &RootPlan,
+    listeners: &mut Listeners,
+    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+    previous: Option<&Plane>,
+    revision: u64,
+    workers: usize,
+    descriptors: DescriptorLimit,
+) -> Arc<Plane> {
+    let rules = compile_rules(plan, listeners);
+    let table = RouteTable::compile(rules).expect("check() compiled the same rules and found no problem");
+    let routes = plan
+        .routes
+        .iter()
+        .map(|route| RoutePlan {
+            name: Arc::clone(&route.name),
+            policies: route.policies.clone(),
+            action: compile_action(&route.action, upstreams),
+            timeout: route.timeout,
+        })
+        .collect();
+    let by_id: HashMap<u32, ListenerPlan> = plan
+        .listeners
+        .iter()
+        .map(|(name, listener)| (listeners.id(name), ListenerPlan { normalize_path: listener.normalize_path }))
+        .collect();
+    let spare = descriptors.soft.saturating_sub(DESCRIPTORS_RESERVED);
+    let allowed = u32::try_from(spare).unwrap_or(u32::MAX).max(1);
+    let limits = Limits {
+        connections: plan.limits.connections.unwrap_or(u32::MAX).min(allowed),
+        ..plan.limits.base
+    };
+    let plane = PlanePlan {
+        table,
+        routes,
+        listeners: by_id,
+        trusted: plan.trusted_proxies.clone(),
+        timeouts: plan.timeouts,
+        limits,
+        revision,
+        shards: workers + 1,
+    };
+    Plane::compile(plane, previous)
+}
+
+/// The rules of all routes, with the ids by which the table and the listeners are known.
+fn compile_rules(plan: &RootPlan, listeners: &mut Listeners) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for (id, route) in plan.routes.iter().enumerate() {
+        let ids: Vec<u32> = route.listeners.iter().map(|name| listeners.id(name)).collect();
+        for rule in &route.rules {
+            rules.push(Rule { id: id as u32, listeners: ids.clone().into(), ..rule.clone() });
+        }
+    }
+    rules
+}
+
+fn compile_action(action: &ActionPlan, upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>) -> weir_http::ActionPlan {
+    match action {
+        ActionPlan::Forward(shares) => {
+            let share = |(name, weight): &(Arc<str>, u32)| {
+                let upstream = upstreams.get(name).expect("check() resolved every upstream name");
+                (Arc::clone(upstream), *weight)
+            };
+            weir_http::ActionPlan::Forward(SplitPlan { shares: shares.iter().map(share).collect() })
+        }
+        ActionPlan::Redirect(plan) => weir_http::ActionPlan::Redirect(plan.clone()),
+        ActionPlan::Respond(plan) => weir_http::ActionPlan::Respond(plan.clone()),
+    }
+}

@@ -1,0 +1,154 @@
+//! The listening sockets: bound once, kept across reloads, closed when nobody wants them and their queues are empty.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::oneshot;
+use weir_http::ListenerState;
+use weir_net::{BindAddress, BindError, Listener, Pending};
+
+use super::worker::{Command, WorkerThread};
+use crate::plan::ListenerPlan;
+
+/// An address as written; with the listener's name where the kernel chooses the port, for then it is not one address.
+type Key = (BindAddress, Option<Arc<str>>);
+
+/// All listeners.
+#[derive(Default)]
+pub(super) struct Listeners {
+    running: BTreeMap<Key, Running>,
+    /// What route matches know the listeners by; a name keeps its id for the process's life.
+    ids: HashMap<Arc<str>, u32>,
+    /// Workers that still accept, over all listeners; one that is retired counts until its queue is empty.
+    accepting: Arc<AtomicUsize>,
+}
+
+struct Running {
+    listener: Arc<Listener>,
+    state: Arc<ListenerState>,
+}
+
+/// Addresses that a new configuration wants and that are not listened on yet; dropping it leaves no trace.
+pub(super) struct Prepared(Vec<(Key, Pending)>);
+
+fn key(name: &Arc<str>, bind: &BindAddress) -> Key {
+    let chosen_by_kernel = matches!(bind, BindAddress::Tcp(address) if address.port() == 0);
+    (bind.clone(), chosen_by_kernel.then(|| Arc::clone(name)))
+}
+
+impl Listeners {
+    /// The id that route matches know a listener by.
+    pub(super) fn id(&mut self, name: &Arc<str>) -> u32 {
+        let next = self.ids.len() as u32 + 1;
+        *self.ids.entry(Arc::clone(name)).or_insert(next)
+    }
+
+    /// Binds what is new, without listening.
+    pub(super) fn prepare(
+        &self,
+        plans: &BTreeMap<Arc<str>, ListenerPlan>,
+        workers: usize,
+    ) -> Result<Prepared, BindError> {
+        let mut added = Vec::new();
+        for (name, plan) in plans {
+            for bind in &plan.bind {
+                let key = key(name, bind);
+                if !self.running.contains_key(&key) {
+                    added.push((key, Pending::bind(bind, workers, plan.unix_mode)?));
+                }
+            }
+        }
+        Ok(Prepared(added))
+    }
+
+    /// Listens on what was prepared, hands it to the workers, and retires what is no longer wanted.
+    ///
+    /// # Errors
+    ///
+    /// Where another process was faster than us; nothing has changed then.
+    pub(super) fn commit(
+        &mut self,
+        prepared: Prepared,
+        plans: &BTreeMap<Arc<str>, ListenerPlan>,
+        workers: &[WorkerThread],
+    ) -> Result<(), BindError> {
+        let listening: HashMap<Key, Listener> = prepared
+            .0
+            .into_iter()
+            .map(|(key, pending)| pending.listen().map(|listener| (key, listener)))
+            .collect::<Result<_, _>>()?;
+        let mut known = std::mem::take(&mut self.running);
+        let mut added: HashMap<Key, Arc<Listener>> =
+            listening.into_iter().map(|(key, listener)| (key, Arc::new(listener))).collect();
+        for (name, plan) in plans {
+            for bind in &plan.bind {
+                let key = key(name, bind);
+                let running = match (known.remove(&key), added.remove(&key)) {
+                    (Some(running), _) if running.state.name == *name => running,
+                    // The address has a new name: it goes on listening, what it accepts is the new listener's.
+                    (Some(running), _) => {
+                        running.state.retire();
+                        self.start(name, running.listener, workers)
+                    }
+                    (None, Some(listener)) => self.start(name, listener, workers),
+                    (None, None) => continue,
+                };
+                self.running.insert(key, running);
+            }
+        }
+        for running in known.into_values() {
+            running.state.retire();
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, name: &Arc<str>, listener: Arc<Listener>, workers: &[WorkerThread]) -> Running {
+        let state = ListenerState::new(self.id(name), Arc::clone(name));
+        for (index, worker) in workers.iter().enumerate() {
+            // Without a descriptor for it, this worker accepts nothing here, but the others do.
+            if let Ok(socket) = listener.socket(index) {
+                self.hand_out(worker, socket, &state, &listener);
+            }
+        }
+        Running { listener, state }
+    }
+
+    /// Lets a worker accept from a socket; the listener is kept until the worker is done with it.
+    fn hand_out(
+        &self,
+        worker: &WorkerThread,
+        socket: weir_net::ListenerSocket,
+        state: &Arc<ListenerState>,
+        listener: &Arc<Listener>,
+    ) {
+        let (done, wait) = oneshot::channel();
+        worker.send(Command::Accept { socket, state: Arc::clone(state), done });
+        let listener = Arc::clone(listener);
+        let accepting = Arc::clone(&self.accepting);
+        accepting.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(async move {
+            let _ended = wait.await;
+            // Only now: closing one socket of a group resets what waits in its queue.
+            drop(listener);
+            accepting.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    /// Whether nobody accepts any more and every queue was emptied.
+    pub(super) fn are_closed(&self) -> bool {
+        self.accepting.load(Ordering::Relaxed) == 0
+    }
+
+    /// Names, addresses with the ports that the kernel chose, and states.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &BindAddress, &ListenerState)> {
+        self.running.values().map(|running| (&running.state.name, running.listener.address(), &*running.state))
+    }
+
+    /// Stops all accepting; what the kernel has taken in is still served.
+    pub(super) fn retire_all(&mut self) {
+        for running in std::mem::take(&mut self.running).into_values() {
+            running.state.retire();
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The process around the gateway: its runtime, its signals, its reloads, its end.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use weir_telemetry::{AccessLog, Level, Log, Value};
+
+use super::gateway::Gateway;
+use crate::plan::RootPlan;
+
+/// Where the configuration comes from.
+pub trait Source: Send + Sync {
+    /// Reads and checks the whole of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] with every problem.
+    fn load(&self) -> Result<RootPlan, Rejected>;
+
+    /// What it is called in messages.
+    fn name(&self) -> String;
+}
+
+/// A configuration that is not used, and why.
+#[derive(Debug, Clone)]
+pub struct Rejected {
+    /// For people: every problem with its place, and the count.
+    pub text: String,
+    /// For programs: the same as a list.
+    pub problems: serde_json::Value,
+}
+
+/// Asks the one reload task for a reload and waits for its answer.
+#[derive(Debug, Clone)]
+pub struct Reloads(mpsc::Sender<oneshot::Sender<Result<u64, Rejected>>>);
+
+/// Reload requests that wait; further callers wait for room.
+const RELOADS_QUEUED_MAX: usize = 16;
+
+/// Changes of files that come one after the other are one reload.
+const CONTROL_THREADS: usize = 2;
+
+impl Reloads {
+    /// Reads the configuration again.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] where it has problems; nothing was changed.
+    pub async fn reload(&self) -> Result<u64, Rejected> {
+        let (reply, answer) = oneshot::channel();
+        let stopping = || Rejected {
+            text: "the gateway is stopping".to_owned(),
+            problems: serde_json::json!([{ "message": "the gateway is stopping" }]),
+        };
+        self.0.send(reply).await.map_err(|_| stopping())?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+}
+
+/// Runs the gateway until a signal ends it. `started` is called once it serves.
+pub fn run(source: Arc<dyn Source>, started: impl FnOnce(&Gateway) + Send) -> ExitCode {
+    let descriptors = weir_net::raise_descriptor_limit();
+    let plan = match source.load() {
+        Ok(plan) => plan,
+        Err(rejected) => {
+            eprintln!("{}", rejected.text);
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the control runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let logs = Log::new(&plan.log.service_name, plan.log.level, plan.log.format)
+        .and_then(|log| AccessLog::new(plan.log.access.clone(), log.clone()).map(|access| (log, access)));
+    let (log, access) = match logs {
+        Ok(logs) => logs,
+        Err(error) => {
+            eprintln!("error: cannot open the log: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(live(source, plan, log.clone(), access.clone(), descriptors, started));
+    access.flush(weir_telemetry::SHUTDOWN_FLUSH_MAX);
+    log.flush(weir_telemetry::SHUTDOWN_FLUSH_MAX);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+async fn live(
+    source: Arc<dyn Source>,
+    plan: RootPlan,
+    log: Log,
+    access: AccessLog,
+    descriptors: weir_net::DescriptorLimit,
+    started: impl FnOnce(&Gateway) + Send,
+) -> ExitCode {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("error: cannot listen for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (sender, mut requests) = mpsc::channel(RELOADS_QUEUED_MAX);
+    let reloads = Reloads(sender);
+    let files = plan.watch.then(|| plan.files.clone());
+    let admin_plan = plan.admin.clone();
+    for warning in &plan.warnings {
+        log.event(Level::Warn, "start_warning", &[("message", Value::Str(warning))]);
+    }
+    let gateway = match Gateway::start(plan, log.clone(), access, descriptors) {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let admin = match crate::admin::start(admin_plan, &gateway, reloads.clone()).await {
+        Ok(admin) => admin,
+        Err(error) => {
+            eprintln!("error: {error}");
+            gateway.shut_down(Duration::ZERO).await;
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut watch = Watching::new(files, &log);
+    log.event(Level::Info, "ready", &[("revision", Value::U64(1)), ("source", Value::Str(&source.name()))]);
+    started(&gateway);
+    loop {
+        tokio::select! {
+            Some(reply) = requests.recv() => {
+                let result = reload(&gateway, &source, &mut watch).await;
+                let _nobody_waits = reply.send(result);
+            }
+            () = watch.changed() => drop(reload(&gateway, &source, &mut watch).await),
+            _ = signals.hang_up.recv() => {
+                gateway.access.reopen();
+                drop(reload(&gateway, &source, &mut watch).await);
+            }
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+        }
+    }
+    let limit = gateway.live.load().drain_limit();
+    let again = async {
+        tokio::select! {
+            _ = signals.terminate.recv() => {}
+            _ = signals.interrupt.recv() => {}
+        }
+        gateway.drain.stop();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = gateway.shut_down(limit) => {}
+        () = again => {}
+    }
+    drop(admin);
+    ExitCode::SUCCESS
+}
+
+/// Loads, checks and swaps; what goes wrong is logged whole and changes nothing.
+async fn reload(gateway: &Arc<Gateway>, source: &Arc<dyn Source>, watch: &mut Watching) -> Result<u64, Rejected> {
+    let loading = Arc::clone(source);
+    let begun = std::time::Instant::now();
+    // Reading files and checking ten thousand routes is work for the blocking pool, not for this task.
+    let loaded = tokio::task::spawn_blocking(move || loading.load()).await;
+    let running = gateway.revision();
+    let result = match loaded {
+        Ok(Ok(plan)) => {
+            watch.set_files(plan.watch.then(|| plan.files.clone()));
+            let gateway = Arc::clone(gateway);
+            let handle = tokio::runtime::Handle::current();
+            let swap = tokio::task::spawn_blocking(move || {
+                let _on_the_control_runtime = handle.enter();
+                gateway.reload(plan)
+            });
+            swap.await.map_err(|error| error.to_string()).and_then(|swapped| swapped.map_err(|error| error.to_string()))
+                .map_err(|text| Rejected { problems: serde_json::json!([{ "message": text }]), text })
+        }
+        Ok(Err(rejected)) => Err(rejected),
+        Err(panicked) => Err(Rejected { text: panicked.to_string(), problems: serde_json::json!([]) }),
+    };
+    let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+    match &result {
+        Ok(revision) => gateway.log.event(
+            Level::Info,
+            "reloaded",
+            &[("revision", Value::U64(*revision)), ("duration_us", Value::U64(took))],
+        ),
+        Err(rejected) => {
+            let message = format!("{}: nothing was changed, revision {running} keeps running", rejected.text);
+            gateway.log.event(Level::Error, "reload_rejected", &[("message", Value::Str(&message))]);
+        }
+    }
+    result
+}
+
+struct Signals {
+    hang_up: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hang_up: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// The watch on the configuration's files; none where it is switched off.
+struct Watching {
+    watch: Option<weir_provider::Watch>,
+    log: Log,
+}
+
+impl Watching {
+    fn new(files: Option<Vec<PathBuf>>, log: &Log) -> Self {
+        let mut watching = Self { watch: None, log: log.clone() };
+        watching.set_files(files);
+        watching
+    }
+
+    fn set_files(&mut self, files: Option<Vec<PathBuf>>) {
+        match (files, &mut self.watch) {
+            (None, watch) => *watch = None,
+            (Some(files), Some(watch)) => watch.set_paths(&files),
+            (Some(files), None) => self.watch = Some(weir_provider::Watch::start(&files, self.log.clone())),
+        }
+    }
+
+    async fn changed(&mut self) {
+        match &mut self.watch {
+            Some(watch) => watch.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! One worker thread: its runtime, and the accepting of connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, oneshot};
+use weir_http::{ListenerState, Worker, serve};
+use weir_net::{ListenerSocket, Socket, is_out_of_descriptors};
+
+/// What the control side asks of a worker.
+pub(super) enum Command {
+    /// Accept from this socket until the listener is retired; then say so.
+    Accept { socket: ListenerSocket, state: Arc<ListenerState>, done: oneshot::Sender<()> },
+    /// Look again at which listeners are retired.
+    WakeAll,
+}
+
+/// A worker as the control side sees it.
+pub(super) struct WorkerThread {
+    commands: mpsc::UnboundedSender<Command>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WorkerThread {
+    /// Starts the thread; `stop` ends it.
+    pub(super) fn start(index: usize, worker: Arc<Worker>, mut stop: weir_task::DrainSignal) -> io::Result<Self> {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("the descriptors of a runtime are among those that are reserved at start");
+            runtime.block_on(async move {
+                tokio::spawn(Arc::clone(&worker).run());
+                tokio::spawn(obey(worker, receiver));
+                stop.stopped().await;
+            });
+            // Whatever still runs is dropped with the runtime.
+        })?;
+        Ok(Self { commands, thread: Some(thread) })
+    }
+
+    /// Asks for something; a worker that is gone has nothing to do.
+    pub(super) fn send(&self, command: Command) {
+        let _gone = self.commands.send(command);
+    }
+
+    /// Waits for the thread to end.
+    pub(super) fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A worker that panicked has said so on standard error.
+            let _panicked = thread.join();
+        }
+    }
+}
+
+async fn obey(worker: Arc<Worker>, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let retired = Arc::new(tokio::sync::Notify::new());
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Accept { socket, state, done } => {
+                let accepting = accept(socket, state, Arc::clone(&worker), Arc::clone(&retired));
+                tokio::spawn(async move {
+                    accepting.await;
+                    let _nobody_waits = done.send(());
+                });
+            }
+            Command::WakeAll => {
+                retired.notify_waiters();
+                worker.wake_all();
+            }
+        }
+    }
+}
+
+enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    fn new(socket: ListenerSocket) -> io::Result<Self> {
+        match socket {
+            ListenerSocket::Tcp(socket) => TcpListener::from_std(socket).map(Self::Tcp),
+            ListenerSocket::Unix(socket) => UnixListener::from_std(socket).map(Self::Unix),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // Answers are written whole; waiting for more of them would only delay the last part.
+                stream.set_nodelay(true)?;
+                Ok((Socket::Tcp(stream), Some(peer)))
+            }
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| (Socket::Unix(stream), None)),
+        }
+    }
+}
+
+/// How long a worker waits after an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+async fn accept(socket: ListenerSocket, state: Arc<ListenerState>, worker: Arc<Worker>, wake: Arc<tokio::sync::Notify>) {
+    let acceptor = match Acceptor::new(socket) {
+        Ok(acceptor) => acceptor,
+        Err(error) => return worker.log_accept_failure(&state, &error),
+    };
+    loop {
+        let woken = wake.notified();
+        tokio::pin!(woken);
+        woken.as_mut().enable();
+        if state.is_retired() {
+            break;
+        }
+        tokio::select! {
+            accepted = acceptor.accept() => match accepted {
+                Ok((socket, peer)) => drop(tokio::spawn(serve(socket, peer, Arc::clone(&state), Arc::clone(&worker)))),
+                Err(error) => accept_failed(&worker, &state, &error).await,
+            },
+            () = &mut woken => {}
+        }
+    }
+    // What the kernel has already taken in our name is still ours to serve.
+    while let Ok(Ok((socket, peer))) = tokio::time::timeout(Duration::ZERO, acceptor.accept()).await {
+        tokio::spawn(serve(socket, peer, Arc::clone(&state), Arc::clone(&worker)));
+    }
+}
+
+async fn accept_failed(worker: &Arc<Worker>, state: &ListenerState, error: &io::Error) {
+    if is_out_of_descriptors(error) {
+        worker.descriptors_ran_out();
+    } else if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted | io::ErrorKind::InvalidInput) {
+        // The client was gone before it was accepted.
+        return;
+    } else {
+        worker.log_accept_failure(state, error);
+    }
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
