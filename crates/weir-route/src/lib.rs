@@ -1,15 +1,25 @@
 //! Host and path matching: built once, looked up without allocating.
 //!
-//! Requests are matched in one normal form, which is also what is forwarded ([`normalize`], [`normalize_host`]).
+//! Requests are matched in one normal form, which is also what is forwarded ([`normalize_path`], [`normalize_host`]).
 //! What has no safe normal form is refused with a typed error. Patterns are parsed into values that cannot be wrong.
 
+mod hash;
 mod host;
 mod path;
 mod pattern;
+mod problem;
+mod request;
+mod rule;
+mod table;
+mod trie;
 
 pub use host::{HOST_BYTES_MAX, Host, HostError, normalize_host};
-pub use path::{PathError, normalize};
+pub use path::{PathError, normalize_path};
 pub use pattern::{
     EXPRESSION_BYTES_MAX, Expression, HostPattern, Method, PARAMS_MAX, PathPattern, PatternError,
     PatternErrorKind, SEGMENTS_MAX, Segment,
 };
+pub use problem::RuleProblem;
+pub use request::{FieldLookup, Params, RequestView};
+pub use rule::{Rule, ValueTest};
+pub use table::{Refusal, RouteTable};

@@ -95,7 +95,7 @@ pub enum PathError {
 /// # Errors
 ///
 /// [`PathError`], for what servers are known to read in two ways.
-pub fn normalize<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> Result<&'a [u8], PathError> {
+pub fn normalize_path<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> Result<&'a [u8], PathError> {
     match path.first() {
         None => return Ok(b"/"),
         Some(b'/') => {}
@@ -109,7 +109,7 @@ pub fn normalize<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> Result<&'a [u8]
     Ok(buffer)
 }
 
-/// Whether [`normalize`] would return `path` as it is. `path` begins with a slash.
+/// Whether [`normalize_path`] would return `path` as it is. `path` begins with a slash.
 fn is_normal(path: &[u8]) -> bool {
     let mut at = 0;
     while let Some(&byte) = path.get(at) {

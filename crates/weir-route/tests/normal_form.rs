@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 use weir_route::{
-    Expression, HostError, HostPattern, Method, PathError, PathPattern, PatternErrorKind, normalize,
-    normalize_host,
+    Expression, HostError, HostPattern, Method, PathError, PathPattern, PatternErrorKind, normalize_host,
+    normalize_path,
 };
 
 fn path(text: &[u8]) -> Result<Vec<u8>, PathError> {
-    normalize(text, &mut Vec::new()).map(<[u8]>::to_vec)
+    normalize_path(text, &mut Vec::new()).map(<[u8]>::to_vec)
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn paths_that_servers_read_in_two_ways_are_refused() {
 fn a_normal_path_is_returned_borrowed_and_leaves_the_buffer_alone() {
     let mut buffer = Vec::new();
     let written: &[u8] = b"/v1/users/%E4%BD%A0/.well-known";
-    let normal = normalize(written, &mut buffer).unwrap();
+    let normal = normalize_path(written, &mut buffer).unwrap();
     assert!(std::ptr::eq(normal, written));
     assert_eq!(buffer.capacity(), 0);
 }
@@ -205,7 +205,7 @@ proptest! {
         let text = [b"/".as_slice(), &bytes].concat();
         if let Ok(once) = path(&text) {
             let mut buffer = Vec::new();
-            prop_assert!(std::ptr::eq(normalize(&once, &mut buffer).unwrap(), once.as_slice()));
+            prop_assert!(std::ptr::eq(normalize_path(&once, &mut buffer).unwrap(), once.as_slice()));
         }
     }
 

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::{Expression, PatternError, PatternErrorKind as Kind};
-use crate::path::{PathError, normalize};
+use crate::path::{PathError, normalize_path};
 
 /// Most segments of one pattern; bounds the depth of a lookup.
 pub const SEGMENTS_MAX: usize = 64;
@@ -33,7 +33,7 @@ impl PathPattern {
     /// Reads `/users/:id/*rest`.
     ///
     /// A `:` inside a segment is a literal one. `/a` and `/a/` are two paths. A literal that is not in the normal form
-    /// of [`normalize`] would never match and is a problem that names the normal form, but plain UTF-8 text
+    /// of [`normalize_path`] would never match and is a problem that names the normal form, but plain UTF-8 text
     /// (`/café`) is understood.
     ///
     /// # Errors
@@ -155,7 +155,7 @@ fn check_name(before: &[Segment], segment: &Segment) -> Result<(), Kind> {
 /// Holds the whole text against its normal form, and writes plain text segments the way requests spell them.
 fn check_normal(text: &str, segments: &mut [Segment]) -> Result<(), PatternError> {
     let mut buffer = Vec::new();
-    let normal = normalize(text.as_bytes(), &mut buffer)
+    let normal = normalize_path(text.as_bytes(), &mut buffer)
         .map_err(|error| PatternError::new(blamed(error, text), Kind::InvalidPath(error)))?;
     if normal == text.as_bytes() {
         return Ok(());

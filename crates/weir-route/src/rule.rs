@@ -1,0 +1,110 @@
+use std::sync::Arc;
+
+use crate::{Expression, HostPattern, Method, PathPattern};
+
+/// One way to match: a host, a path and further matchers, all of which must hold.
+///
+/// A route with several hosts or paths is several rules with one id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// What a lookup answers with: the route's place.
+    pub id: u32,
+    /// Ids of the listeners it is restricted to; empty for all.
+    pub listeners: Arc<[u32]>,
+    /// None for any host.
+    pub host: Option<HostPattern>,
+    /// None for any path.
+    pub path: Option<PathPattern>,
+    /// Expressions for path parameters, by name.
+    pub params: Vec<(String, Expression)>,
+    /// Empty for all; `GET` does not imply `HEAD`.
+    pub methods: Vec<Method>,
+    /// By field name; any of several lines may match.
+    pub headers: Vec<(String, ValueTest)>,
+    /// By name of a query entry; values are percent-decoded before they are compared.
+    pub query: Vec<(String, ValueTest)>,
+    /// Decides between rules that nothing else orders; the larger wins.
+    pub priority: i32,
+}
+
+/// What a value must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ValueTest {
+    /// This text.
+    Exact(String),
+    /// A match of the whole value.
+    Expression(Expression),
+    /// Anything, but there.
+    Present,
+}
+
+impl Rule {
+    /// A rule that matches everything.
+    pub fn any(id: u32) -> Self {
+        Self {
+            id,
+            listeners: Arc::default(),
+            host: None,
+            path: None,
+            params: Vec::new(),
+            methods: Vec::new(),
+            headers: Vec::new(),
+            query: Vec::new(),
+            priority: 0,
+        }
+    }
+
+    /// The number of further matchers, which decides between rules with the same host and path: one each for the
+    /// listeners, the methods, every parameter expression, every field and every query entry.
+    pub fn matcher_count(&self) -> usize {
+        usize::from(!self.listeners.is_empty())
+            + usize::from(!self.methods.is_empty())
+            + self.params.len()
+            + self.headers.len()
+            + self.query.len()
+    }
+
+    /// Whether both can hold for one request of the same host and path, as far as that can be told cheaply:
+    /// different exact values of one name cannot, and different expressions are given the benefit of the doubt.
+    pub(crate) fn may_overlap(&self, other: &Self) -> bool {
+        let apart =
+            |a: &[u32], b: &[u32]| !a.is_empty() && !b.is_empty() && !a.iter().any(|id| b.contains(id));
+        let methods_apart = !self.methods.is_empty()
+            && !other.methods.is_empty()
+            && !self.methods.iter().any(|method| other.methods.contains(method));
+        !apart(&self.listeners, &other.listeners)
+            && !methods_apart
+            && !values_apart(&self.headers, &other.headers)
+            && !values_apart(&self.query, &other.query)
+            && !self.params.iter().any(|(name, a)| other.params.iter().any(|(n, b)| n == name && a != b))
+    }
+
+    /// Whether everything that matches `other` matches this rule too, given the same host and path.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let listeners = self.listeners.is_empty()
+            || (!other.listeners.is_empty() && other.listeners.iter().all(|id| self.listeners.contains(id)));
+        let methods = self.methods.is_empty()
+            || (!other.methods.is_empty()
+                && other.methods.iter().all(|method| self.methods.contains(method)));
+        listeners
+            && methods
+            && self.params.iter().all(|own| other.params.contains(own))
+            && self.headers.iter().all(|own| other.headers.contains(own))
+            && self.query.iter().all(|own| other.query.contains(own))
+    }
+}
+
+fn values_apart(a: &[(String, ValueTest)], b: &[(String, ValueTest)]) -> bool {
+    a.iter().any(|(name, test)| {
+        b.iter().any(|(other, other_test)| {
+            name == other
+                && match (test, other_test) {
+                    (ValueTest::Exact(x), ValueTest::Exact(y)) => x != y,
+                    (ValueTest::Expression(x), ValueTest::Expression(y)) => x != y,
+                    (ValueTest::Exact(x), ValueTest::Expression(y))
+                    | (ValueTest::Expression(y), ValueTest::Exact(x)) => !y.is_match(x.as_bytes()),
+                    (ValueTest::Present, _) | (_, ValueTest::Present) => false,
+                }
+        })
+    })
+}

@@ -1,0 +1,210 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::hash::Fx;
+use crate::problem::{self, RuleProblem};
+use crate::request::{Params, RequestView};
+use crate::rule::Rule;
+use crate::trie::Trie;
+use crate::{Expression, HostPattern, PathPattern};
+
+/// All rules, arranged for lookup; immutable.
+///
+/// A lookup costs a hash of the host, one of each suffix that some wildcard may have, and a walk down a trie that
+/// visits a node once at most. It depends on the depth of the path, not on the number of rules.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    exact: HashMap<Box<[u8]>, HostRules, Fx>,
+    /// By the name after `*.`.
+    wildcard: HashMap<Box<[u8]>, HostRules, Fx>,
+    /// Most labels of a wildcard's name: longer suffixes are not looked for.
+    wildcard_labels_max: usize,
+    any: HostRules,
+    candidates: Vec<Candidate>,
+}
+
+/// The rules of one host pattern.
+#[derive(Debug, Default)]
+pub(crate) struct HostRules {
+    pub(crate) trie: Trie,
+    /// Whole-path expressions with their rules, in the order in which they are tried.
+    pub(crate) expressions: Vec<(Expression, u32)>,
+    /// Rules without a path.
+    pub(crate) pathless: Vec<u32>,
+}
+
+/// One rule as it runs.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) rule: Rule,
+    /// Names of the path parameters in order; none where there are none.
+    pub(crate) names: Option<Arc<[Box<str>]>>,
+    /// Whether nothing but host and path is asked.
+    is_plain: bool,
+}
+
+impl RouteTable {
+    /// Arranges the rules.
+    ///
+    /// # Errors
+    ///
+    /// Every tie and every rule that can never win. Costs about n log n.
+    pub fn compile(mut rules: Vec<Rule>) -> Result<Self, Vec<RuleProblem>> {
+        // Within one host and path: more matchers first, then priority; the rest only makes the order reproducible.
+        rules.sort_by_cached_key(|rule| {
+            (
+                std::cmp::Reverse(rule.matcher_count()),
+                std::cmp::Reverse(rule.priority),
+                format!("{:?}", rule.path),
+                rule.id,
+            )
+        });
+        let mut table = Self::default();
+        for rule in rules {
+            table.add(rule);
+        }
+        let problems = problem::find(table.hosts(), &table.candidates);
+        if problems.is_empty() { Ok(table) } else { Err(problems) }
+    }
+
+    fn add(&mut self, rule: Rule) {
+        let id = self.candidates.len() as u32;
+        let host = match &rule.host {
+            None => &mut self.any,
+            Some(HostPattern::Exact(name)) => self.exact.entry(name.as_bytes().into()).or_default(),
+            Some(HostPattern::Wildcard(name)) => {
+                self.wildcard_labels_max = self.wildcard_labels_max.max(name.split('.').count());
+                self.wildcard.entry(name.as_bytes().into()).or_default()
+            }
+        };
+        let mut names: Vec<Box<str>> = Vec::new();
+        match &rule.path {
+            None => host.pathless.push(id),
+            Some(PathPattern::Expression(expression)) => host.expressions.push((expression.clone(), id)),
+            Some(PathPattern::Segments(segments)) => {
+                names = rule.path.iter().flat_map(PathPattern::param_names).map(Into::into).collect();
+                host.trie.insert(segments, id);
+            }
+        }
+        let names = (!names.is_empty()).then(|| names.into());
+        self.candidates.push(Candidate { is_plain: rule.matcher_count() == 0, names, rule });
+    }
+
+    fn hosts(&self) -> impl Iterator<Item = &HostRules> {
+        self.exact.values().chain(self.wildcard.values()).chain([&self.any])
+    }
+
+    /// The id of the rule that wins; its parameters are in `params`. Never allocates, but for an expression on a
+    /// percent-encoded query value.
+    pub fn lookup(&self, request: &RequestView<'_>, params: &mut Params) -> Option<u32> {
+        params.names = None;
+        let winner =
+            self.matching_hosts(request.host).find_map(|host| self.lookup_host(host, request, params))?;
+        let candidate = &self.candidates[winner as usize];
+        params.names.clone_from(&candidate.names);
+        Some(candidate.rule.id)
+    }
+
+    /// The host patterns that cover a host, the most specific first.
+    pub(crate) fn matching_hosts(&self, host: &[u8]) -> impl Iterator<Item = &HostRules> {
+        let exact = self.exact.get(host);
+        let wildcards = (!self.wildcard.is_empty())
+            .then(|| Suffixes { rest: host, labels_max: self.wildcard_labels_max })
+            .into_iter()
+            .flatten()
+            .filter_map(|suffix| self.wildcard.get(suffix));
+        exact.into_iter().chain(wildcards).chain([&self.any])
+    }
+
+    fn lookup_host(&self, host: &HostRules, request: &RequestView<'_>, params: &mut Params) -> Option<u32> {
+        let mut admits = |id: u32, spans: &[(u32, u32)]| self.candidates[id as usize].admits(request, spans);
+        host.trie
+            .find(request.path, &mut params.spans, &mut admits)
+            .or_else(|| {
+                let tried = host.expressions.iter().filter(|(_, id)| admits(*id, &[]));
+                tried.into_iter().find(|(expression, _)| expression.is_match(request.path)).map(|(_, id)| *id)
+            })
+            .or_else(|| host.pathless.iter().copied().find(|id| admits(*id, &[])))
+    }
+
+    /// The rule that a candidate is.
+    pub(crate) fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+}
+
+impl Candidate {
+    #[inline]
+    fn admits(&self, request: &RequestView<'_>, spans: &[(u32, u32)]) -> bool {
+        self.is_plain || self.refusal(request, spans).is_none()
+    }
+
+    /// The first further matcher that does not hold.
+    pub(crate) fn refusal(&self, request: &RequestView<'_>, spans: &[(u32, u32)]) -> Option<Refusal<'_>> {
+        let rule = &self.rule;
+        if !rule.listeners.is_empty() && !rule.listeners.contains(&request.listener) {
+            return Some(Refusal::Listener);
+        }
+        if !rule.methods.is_empty()
+            && !rule.methods.iter().any(|method| method.as_str().as_bytes() == request.method)
+        {
+            return Some(Refusal::Method);
+        }
+        for (name, expression) in &rule.params {
+            let place = self.names.iter().flat_map(|names| names.iter()).position(|known| **known == **name);
+            let value = place
+                .and_then(|place| spans.get(place))
+                .and_then(|&(start, end)| request.path.get(start as usize..end as usize));
+            if !value.is_some_and(|value| expression.is_match(value)) {
+                return Some(Refusal::Param(name));
+            }
+        }
+        for (name, test) in &rule.headers {
+            if !test.holds_for_field(name, request.fields) {
+                return Some(Refusal::Header(name));
+            }
+        }
+        let failing = rule.query.iter().find(|(name, test)| !test.holds_for_query(name, request.query));
+        failing.map(|(name, _)| Refusal::Query(name))
+    }
+}
+
+/// Which matcher of a rule did not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal<'a> {
+    /// The host pattern.
+    Host,
+    /// The path pattern.
+    Path,
+    /// The listeners.
+    Listener,
+    /// The methods.
+    Method,
+    /// A path parameter's expression.
+    Param(&'a str),
+    /// A header field.
+    Header(&'a str),
+    /// A query entry.
+    Query(&'a str),
+}
+
+/// What stands behind each dot of a host name, the longest first.
+struct Suffixes<'a> {
+    rest: &'a [u8],
+    labels_max: usize,
+}
+
+impl<'a> Iterator for Suffixes<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let dot = memchr::memchr(b'.', self.rest)?;
+            self.rest = &self.rest[dot + 1..];
+            let labels = self.rest.iter().filter(|&&b| b == b'.').count() + 1;
+            if labels <= self.labels_max {
+                return Some(self.rest);
+            }
+        }
+    }
+}
