@@ -15,20 +15,23 @@ mod plane;
 mod policy;
 mod reject;
 mod server;
+mod spec;
 mod stats;
 mod template;
 mod transfer;
 mod trust;
 mod worker;
 
-pub use action::{Action, ActionPlan, RedirectPlan, RespondPlan, SplitPlan};
+pub use action::{Action, ActionPlan, REDIRECT, RESPOND, RedirectPlan, RespondPlan, SHARE, Share, SplitPlan, decode_forward};
 pub use plane::{ListenerPlan, ListenerState, Limits, Plane, PlanePlan, Route, RoutePlan, Timeouts};
 pub use policy::{
     BodyLimitPlan, FieldChanges, HeadersPlan, HostRewrite, IpRule, IpRulesPlan, PathRewrite, Policy, PolicyPlan, RewritePlan,
     SecurityHeadersPlan, SecurityPreset, StatusPlan, WebSocketOriginsPlan,
+    policy_kinds,
 };
 pub use reject::Reject;
 pub use server::serve;
+pub use spec::{Scope, network};
 pub use stats::{HttpStats, RouteStats};
 pub use template::{Template, TemplateError};
 pub use trust::TrustedProxies;

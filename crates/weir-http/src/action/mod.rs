@@ -1,12 +1,14 @@
 //! Actions: what a route does with a request in the end. Forwarding has a house of its own, `forward`.
 
+mod forward;
 mod redirect;
 mod respond;
 
 use std::sync::Arc;
 
-pub use redirect::RedirectPlan;
-pub use respond::RespondPlan;
+pub use forward::{SHARE, Share, decode_forward};
+pub use redirect::{REDIRECT, RedirectPlan};
+pub use respond::{RESPOND, RespondPlan};
 use weir_upstream::Upstream;
 
 /// A route's action as checked.

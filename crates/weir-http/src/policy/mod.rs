@@ -5,6 +5,7 @@
 mod body_limit;
 mod headers;
 mod ip_rules;
+mod registry;
 mod rewrite;
 mod security_headers;
 mod status;
@@ -13,6 +14,7 @@ mod websocket_origins;
 pub use body_limit::BodyLimitPlan;
 pub use headers::{FieldChanges, HeadersPlan};
 pub use ip_rules::{IpRule, IpRulesPlan};
+pub use registry::policy_kinds;
 pub use rewrite::{HostRewrite, PathRewrite, RewritePlan};
 pub use security_headers::{SecurityHeadersPlan, SecurityPreset};
 pub use status::StatusPlan;

@@ -1,5 +1,9 @@
 //! `redirect`: sends the client to another place.
 
+mod spec;
+
+pub use spec::REDIRECT;
+
 use weir_wire::http1::Method;
 
 use crate::exchange::Exchange;

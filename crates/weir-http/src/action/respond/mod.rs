@@ -1,5 +1,9 @@
 //! `respond`: an answer of the gateway's own.
 
+mod spec;
+
+pub use spec::RESPOND;
+
 use crate::exchange::Exchange;
 use crate::template::Template;
 

@@ -1,7 +1,11 @@
 //! `body_limit`: bounds the request's body.
 
+mod spec;
+
 use weir_base::{ByteSize, ErrorCode};
 use weir_wire::http1::Known;
+
+pub(crate) use spec::KIND;
 
 use super::Policy;
 use crate::exchange::Exchange;

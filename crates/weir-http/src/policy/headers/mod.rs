@@ -1,10 +1,14 @@
 //! `headers`: changes request and response fields, and guards the request's.
 
+mod spec;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha1::{Digest, Sha1};
 use weir_base::ErrorCode;
 use weir_wire::http1::{Head, Known};
+
+pub(crate) use spec::KIND;
 
 use super::Policy;
 use crate::exchange::Exchange;

@@ -1,7 +1,11 @@
 //! `ip_rules`: lets client addresses through or not.
 
+mod spec;
+
 use ipnet::IpNet;
 use weir_base::ErrorCode;
+
+pub(crate) use spec::KIND;
 
 use super::Policy;
 use crate::exchange::Exchange;

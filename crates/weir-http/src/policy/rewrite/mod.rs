@@ -1,7 +1,11 @@
 //! `rewrite`: changes the path and the host that are forwarded, never what was matched.
 
+mod spec;
+
 use regex::bytes::Regex;
 use weir_base::ErrorCode;
+
+pub(crate) use spec::KIND;
 
 use super::Policy;
 use crate::exchange::Exchange;

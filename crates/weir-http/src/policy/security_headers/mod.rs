@@ -1,5 +1,9 @@
 //! `security_headers`: the usual security fields on answers.
 
+mod spec;
+
+pub(crate) use spec::KIND;
+
 use super::Policy;
 use crate::exchange::Exchange;
 

@@ -1,5 +1,9 @@
 //! `status`: maps an upstream's status to another.
 
+mod spec;
+
+pub(crate) use spec::KIND;
+
 use super::Policy;
 use crate::exchange::Exchange;
 

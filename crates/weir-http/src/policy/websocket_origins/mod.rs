@@ -3,8 +3,12 @@
 //! Browsers send a WebSocket handshake from any page, with the user's cookies, and do not ask first; the
 //! `Origin` field is the only thing that tells the pages apart (RFC 6455 section 10.2).
 
+mod spec;
+
 use weir_base::ErrorCode;
 use weir_wire::http1::Known;
+
+pub(crate) use spec::KIND;
 
 use super::Policy;
 use crate::exchange::{Exchange, Upgrade};
