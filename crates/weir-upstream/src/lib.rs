@@ -23,6 +23,7 @@ mod queue;
 mod retry_budget;
 mod spec;
 pub mod status;
+mod upkeep;
 mod upstream;
 mod view;
 
@@ -38,6 +39,7 @@ pub use plan::*;
 pub use pool::Pool;
 pub use retry_budget::{RetryBudget, RetryPermit};
 pub use spec::{ENDPOINT, HEALTH, UPSTREAM};
+pub use upkeep::{CHECKS_MAX, Upkeep};
 pub use upstream::{UnknownEndpoint, Upstream};
 
 /// Locks; a panic elsewhere while holding the lock does not spread, as every guarded value is consistent between

@@ -140,7 +140,7 @@ pub enum HostPlan {
 }
 
 /// What idle connections are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolPlan {
     /// Most idle connections to one endpoint on one worker; default 64; 0 keeps none.
     pub idle_per_worker: usize,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::{AdminState, CheckResult, EndpointState, FailureKind, Target, Upstream, balancer};
+use crate::{AdminState, CheckResult, EndpointState, FailureKind, HealthPlan, Target, Upstream, balancer};
 
 /// An upstream at one moment.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct UpstreamStatus {
     pub retries_refused: u64,
     /// The queue.
     pub queue: QueueStatus,
+    /// The checks' effective settings.
+    pub health: HealthPlan,
     /// Every endpoint.
     pub endpoints: Vec<EndpointStatus>,
     /// Every DNS name of the plan.
@@ -115,6 +117,7 @@ impl Upstream {
                 full: queue.counters.full.load(Ordering::Relaxed),
                 timeouts: queue.counters.timeouts.load(Ordering::Relaxed),
             },
+            health: self.plan().health.clone(),
             endpoints: view
                 .endpoints
                 .iter()

@@ -46,6 +46,8 @@ struct Shared {
     names: Mutex<Names>,
     /// Held while it is decided whether one more endpoint may be paused, so that two workers do not pause the last two.
     judging: Mutex<()>,
+    /// Endpoints whose pause ended by time and was not told yet.
+    returned: Mutex<Vec<Arc<str>>>,
 }
 
 /// The endpoints as they are known, whatever their health.
@@ -75,6 +77,7 @@ impl Upstream {
         let turns = previous.map(|previous| lock(&previous.roster).carry.clone()).unwrap_or_default();
         let roster = Roster { carry: carry(&plan.balance, &endpoints, turns), endpoints };
         let view = View::new(&roster.endpoints, &rules(&plan, &roster), shared.version(), now);
+        shared.note_returned(&view);
         let upstream =
             Arc::new(Self { plan, shared, view: ArcSwap::from_pointee(view), roster: Mutex::new(roster) });
         if previous.is_none() {
@@ -272,8 +275,22 @@ impl Upstream {
         }
     }
 
-    /// Lets pauses that are over end, and gives what became free to those who wait.
-    pub fn tick(&self, now: Instant) {
+    /// Lets pauses that are over end, gives what became free to those who wait, and tells which endpoints came back by
+    /// themselves since the last call, whoever noticed first.
+    pub fn tick(&self, now: Instant) -> Vec<HealthChange> {
+        self.refresh(now);
+        let returned = std::mem::take(&mut *lock(&self.shared.returned));
+        let change = |endpoint| HealthChange {
+            upstream: Arc::clone(&self.plan.name),
+            endpoint,
+            from: EndpointState::Ejected,
+            to: EndpointState::Up,
+            reason: "the pause is over".to_owned(),
+        };
+        returned.into_iter().map(change).collect()
+    }
+
+    fn refresh(&self, now: Instant) {
         let _view = self.view(now);
         if self.shared.queue.waiting() > 0 {
             self.shared.queue.serve(Some(now));
@@ -309,7 +326,9 @@ impl Upstream {
 
     fn rebuild(&self, roster: &Roster, now: Instant) {
         let version = self.shared.version();
-        self.view.store(Arc::new(View::new(&roster.endpoints, &rules(&self.plan, roster), version, now)));
+        let view = View::new(&roster.endpoints, &rules(&self.plan, roster), version, now);
+        self.shared.note_returned(&view);
+        self.view.store(Arc::new(view));
     }
 
     /// Makes the endpoints anew from the plan and the known names.
@@ -334,7 +353,7 @@ impl Upstream {
     ) -> Option<HealthChange> {
         let (from, to) = change?;
         self.shared.version.fetch_add(1, Ordering::Release);
-        self.tick(now);
+        self.refresh(now);
         let (upstream, endpoint) = (Arc::clone(&self.plan.name), Arc::clone(endpoint.label()));
         Some(HealthChange { upstream, endpoint, from, to, reason: reason() })
     }
@@ -349,6 +368,12 @@ impl std::fmt::Debug for Upstream {
 impl Shared {
     fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
+    }
+
+    fn note_returned(&self, view: &View) {
+        if !view.returned.is_empty() {
+            lock(&self.returned).extend_from_slice(&view.returned);
+        }
     }
 }
 

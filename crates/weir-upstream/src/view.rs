@@ -19,6 +19,8 @@ pub(crate) struct View {
     pub(crate) is_panic: bool,
     /// Endpoints that take requests by their own health, not by panic.
     pub(crate) available: u16,
+    /// Names of the endpoints whose pause was found to be over when this was built.
+    pub(crate) returned: Vec<Arc<str>>,
 }
 
 /// What a view is built from besides the endpoints.
@@ -36,8 +38,15 @@ impl View {
         version: u64,
         now: Instant,
     ) -> Self {
-        let standings: Vec<Standing> =
-            endpoints.iter().map(|endpoint| endpoint.vitals.settle(now, rules.slow_start).0).collect();
+        let mut returned = Vec::new();
+        let settle = |endpoint: &Arc<Endpoint>| {
+            let (standing, change) = endpoint.vitals.settle(now, rules.slow_start);
+            if matches!(change, Some((_, EndpointState::Up))) {
+                returned.push(Arc::clone(endpoint.label()));
+            }
+            standing
+        };
+        let standings: Vec<Standing> = endpoints.iter().map(settle).collect();
         let all = || endpoints.iter().zip(&standings);
         let primaries = Share::of(all().filter(|(endpoint, _)| !endpoint.is_backup()));
         let backups = Share::of(all().filter(|(endpoint, _)| endpoint.is_backup()));
@@ -58,6 +67,7 @@ impl View {
             backups: group(true),
             is_panic,
             available: primaries.available + backups.available,
+            returned,
         }
     }
 
