@@ -1,0 +1,88 @@
+//! From files to a plan: the root table, decoding, and the checks that need to see the whole.
+//!
+//! [`load`] never stops at the first fault: every one goes to the problems with its place. It opens no port and
+//! resolves no name.
+
+mod admin;
+mod bind;
+mod bounds;
+mod listener;
+mod log;
+mod matching;
+mod root;
+mod route;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use root::ROOT;
+pub(crate) use table::{compile, listener_id};
+use weir_config::{Document, MemoryReader, Problems, SourceReader};
+use weir_provider::FileReader;
+
+use crate::plan::RootPlan;
+use crate::run::Rejected;
+
+/// Reads a file and what it includes.
+///
+/// # Errors
+///
+/// Every problem, as text and as data.
+pub(crate) fn load(path: &Path) -> Result<RootPlan, Rejected> {
+    read(path, &FileReader).into_plan()
+}
+
+/// Reads a text that the program made, which includes nothing.
+///
+/// # Errors
+///
+/// Every problem, as text and as data.
+pub(crate) fn load_text(name: &str, text: &str) -> Result<RootPlan, Rejected> {
+    read(Path::new(name), &MemoryReader::new().file(name, text)).into_plan()
+}
+
+/// What reading a configuration gave.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// None when there are errors.
+    pub(crate) plan: Option<RootPlan>,
+    /// Errors and warnings, with their places.
+    pub(crate) problems: Problems,
+}
+
+impl Loaded {
+    fn into_plan(self) -> Result<RootPlan, Rejected> {
+        let Self { plan, problems } = self;
+        plan.ok_or_else(|| Rejected { text: problems.render(false), problems: problems.to_json() })
+    }
+}
+
+/// Reads a configuration and checks all of it.
+pub(crate) fn read(path: &Path, reader: &dyn SourceReader) -> Loaded {
+    let problems = Problems::new();
+    let document = weir_config::load(path, &ROOT, reader, &problems);
+    let files = watched(&document);
+    let plan = match document.files.is_empty() {
+        // The file could not be read: that its keys are missing is no news.
+        true => None,
+        false => Some(root::decode(&document, files, reader, &problems)),
+    };
+    let plan = plan.filter(|_| !problems.has_errors());
+    let plan = plan.map(|plan| RootPlan { warnings: warnings(&problems), ..plan });
+    Loaded { plan, problems }
+}
+
+fn watched(document: &Document) -> Vec<PathBuf> {
+    let read = document.files.iter().filter_map(|source| match source.name() {
+        weir_config::SourceName::File(path) => Some(path.clone()),
+        _ => None,
+    });
+    read.chain(document.patterns.iter().cloned()).collect()
+}
+
+fn warnings(problems: &Problems) -> Vec<String> {
+    let all = problems.to_vec();
+    all.iter().map(|problem| format!("{}: {}", problem.place(), problem.message())).collect()
+}

@@ -1,0 +1,135 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use weir_config::{Code, Document, Key, Object, Problem, Problems, Section, Shape, SourceReader};
+use weir_http::TrustedProxies;
+use weir_upstream::{UPSTREAM, UpstreamPlan};
+
+use super::route::Names;
+use super::{admin, bind, bounds, listener, log, route, table};
+use crate::plan::{ActionPlan, RootPlan};
+
+/// The whole language.
+pub(crate) static ROOT: Object = Object::new(
+    "weir",
+    "A configuration: listeners take connections, routes decide what becomes of requests, upstreams serve them.",
+    &[
+        Key::new(
+            "include",
+            Shape::OneOrMany(&Shape::Path),
+            "More files to read; `*`, `?` and `[…]` in the last part of a path stand for several. Each object has one owner.",
+        ),
+        Key::new(
+            "listeners",
+            Shape::Map(&Shape::Object(&listener::LISTENER)),
+            "Where clients connect, by name.",
+        )
+        .required(),
+        Key::new(
+            "routes",
+            Shape::List(&Shape::Object(&route::ROUTE)),
+            "What becomes of requests, in any order: the most specific match wins.",
+        ),
+        Key::new(
+            "upstreams",
+            Shape::Map(&Shape::Object(&UPSTREAM)),
+            "Where requests are forwarded to, by name.",
+        ),
+        Key::new(
+            "admin",
+            Shape::OneOf(&[Shape::Off, Shape::Object(&admin::ADMIN)]),
+            "The admin address: health, metrics, status, reload; on 127.0.0.1:9090 unless changed, `off` for none.",
+        ),
+        Key::new("log", Shape::Object(&log::LOG), "What is logged, how and where."),
+        Key::new(
+            "timeouts",
+            Shape::Object(&bounds::TIMEOUTS),
+            "How long things may take on the clients' side.",
+        ),
+        Key::new("limits", Shape::Object(&bounds::LIMITS), "How much clients may use."),
+        Key::new(
+            "trusted_proxies",
+            Shape::OneOrMany(&Shape::Text),
+            "Networks and addresses whose forwarding headers are believed. None by default.",
+        ),
+        Key::new(
+            "workers",
+            Shape::Integer { min: 1, max: 1024 },
+            "Worker threads; one per core by default. A change needs a restart.",
+        ),
+        Key::new("service_name", Shape::Text, "What logs call this service.").default("weir"),
+        Key::new("watch", Shape::OnOff, "Whether a change of the files reloads them.").default("on"),
+        Key::new("tunnel", Shape::Any, "Not there yet: reverse tunnels."),
+    ],
+);
+
+/// Decodes and checks everything; the plan counts only while `problems` hold no error.
+pub(super) fn decode(
+    document: &Document,
+    files: Vec<PathBuf>,
+    reader: &dyn SourceReader,
+    problems: &Problems,
+) -> RootPlan {
+    let root = ROOT.open(&document.root, problems);
+    not_yet(&root, "tunnel", "tunnels are not there yet", problems);
+    let listeners = listener::decode_all(&root, problems);
+    let admin = admin::decode(&root, reader, problems);
+    bind::check_clashes(&root, problems);
+    let upstreams: BTreeMap<Arc<str>, UpstreamPlan> = root
+        .map("upstreams")
+        .iter()
+        .map(|entry| (Arc::from(entry.name()), UpstreamPlan::decode(entry, problems)))
+        .collect();
+    let names = Names {
+        listeners: root.map("listeners").iter().map(weir_config::Entry::name).collect(),
+        upstreams: upstreams.keys().map(|name| &**name).collect(),
+    };
+    let routes = route::decode_all(&root, &names, problems);
+    check_unused(&root, &routes, problems);
+    table::check(&root, &routes, &listeners, problems);
+    RootPlan {
+        workers: root.opt_integer("workers").unwrap_or_else(cores),
+        trusted_proxies: trusted_proxies(&root, problems),
+        timeouts: bounds::timeouts(&root, problems),
+        limits: bounds::limits(&root, problems),
+        listeners,
+        routes,
+        upstreams,
+        admin,
+        log: log::decode(&root, problems),
+        watch: root.boolean("watch"),
+        files,
+        warnings: Vec::new(),
+    }
+}
+
+/// Refuses a key that is planned; the place is its value's.
+pub(super) fn not_yet(section: &Section, key: &str, message: &str, problems: &Problems) {
+    if let Some(node) = section.node(key).filter(|node| !node.is_off()) {
+        let problem = Problem::error(Code::NOT_YET, node, message);
+        problems.push(problem.help(format!("remove `{key}`: this version proxies HTTP/1.1 without TLS")));
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn trusted_proxies(root: &Section, problems: &Problems) -> TrustedProxies {
+    let nodes = root.list("trusted_proxies").iter();
+    TrustedProxies::new(nodes.filter_map(|node| weir_http::network(node, problems)).collect())
+}
+
+fn check_unused(root: &Section, routes: &[crate::plan::RoutePlan], problems: &Problems) {
+    let mut used: std::collections::HashSet<&str> = std::collections::HashSet::new();
+    for route in routes {
+        if let ActionPlan::Forward(shares) = &route.action {
+            used.extend(shares.iter().map(|(name, _)| &**name));
+        }
+    }
+    for entry in root.map("upstreams").iter().filter(|entry| !used.contains(entry.name())) {
+        let message = format!("no route forwards to the upstream `{}`", entry.name());
+        problems.push(Problem::warning(Code::UNUSED, &entry.key, message));
+    }
+}
