@@ -95,6 +95,8 @@ codes! {
     AdminOriginRefused = "admin-origin-refused", 403, Client, "Requests from this origin are refused";
     /// An admin request without the bearer token.
     Unauthorized = "unauthorized", 401, Client, "A valid bearer token is required";
+    /// An admin request whose body is not what the resource takes.
+    InvalidArgument = "invalid-argument", 400, Client, "The request's content is not valid";
     /// The admin address has no such resource.
     NotFound = "not-found", 404, Client, "There is no such resource";
     /// The new configuration has problems; nothing was changed.
