@@ -1,13 +1,15 @@
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use weir_net::Socket;
 use weir_task::Deadline;
+use weir_wire::http1::HeadLimits;
 
 use crate::io::Io;
-use crate::plane::{Limits, ListenerState};
+use crate::plane::{ListenerState, Plane};
 use crate::worker::{ConnectionHandle, Worker};
 
 /// One client connection: what it is made of while it serves requests, and all that it costs while idle.
@@ -19,8 +21,53 @@ pub(crate) struct Connection {
     pub(crate) deadline: Deadline,
     pub(crate) handle: Arc<ConnectionHandle>,
     pub(crate) requests: u64,
+    /// When the last exchange ended: close enough to now for what follows it at once.
+    pub(crate) now: Instant,
+    pub(crate) patience: Patience,
     id: u32,
     counts_per_ip: bool,
+    peer_text: PeerText,
+}
+
+/// An address as it is written in fields: made once a connection, used by each request.
+struct PeerText {
+    bytes: [u8; PEER_TEXT_MAX],
+    length: u8,
+}
+
+/// The longest: `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`.
+const PEER_TEXT_MAX: usize = 45;
+
+impl PeerText {
+    fn new(peer: Option<IpAddr>) -> Self {
+        let mut text = Self { bytes: [0; PEER_TEXT_MAX], length: 0 };
+        if let Some(peer) = peer {
+            let mut rest = &mut text.bytes[..];
+            write!(rest, "{peer}").expect("no address is longer than the longest");
+            text.length = (PEER_TEXT_MAX - rest.len()) as u8;
+        }
+        text
+    }
+}
+
+/// What bounds the wait for a request, as of the last request: taken from the snapshot when there is one anyway.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For the first byte of a new connection, and for the rest of a head once it has begun.
+    pub(crate) first: Duration,
+    /// For the next request.
+    pub(crate) next: Duration,
+    pub(crate) head: HeadLimits,
+}
+
+impl Patience {
+    pub(crate) fn of(plane: &Plane) -> Self {
+        Self {
+            first: plane.timeouts.request_head,
+            next: plane.timeouts.keep_alive,
+            head: HeadLimits { bytes: plane.limits.header_bytes, fields: plane.limits.headers },
+        }
+    }
 }
 
 /// Which limit a connection ran into.
@@ -39,9 +86,10 @@ impl Connection {
         peer: Option<SocketAddr>,
         listener: Arc<ListenerState>,
         worker: Arc<Worker>,
-        limits: &Limits,
+        plane: &Plane,
     ) -> Result<Self, (Socket, Refusal)> {
         let shared = &worker.shared;
+        let limits = &plane.limits;
         if shared.open.fetch_add(1, Ordering::Relaxed) >= limits.connections {
             // What is idle makes room for what has something to say.
             let shed = worker.close_oldest_idle(1);
@@ -65,12 +113,33 @@ impl Connection {
         listener.connections.add(1);
         let deadline = worker.deadlines.deadline();
         let (id, handle) = worker.register(deadline.waker());
-        Ok(Self { io: Io::new(socket), peer, listener, worker, deadline, handle, requests: 0, id, counts_per_ip })
+        let peer_text = PeerText::new(peer.map(|peer| peer.ip().to_canonical()));
+        let io = Io::new(socket);
+        let patience = Patience::of(plane);
+        Ok(Self {
+            io,
+            peer,
+            listener,
+            worker,
+            deadline,
+            handle,
+            requests: 0,
+            now: Instant::now(),
+            patience,
+            id,
+            counts_per_ip,
+            peer_text,
+        })
     }
 
     /// The peer's address; none on unix sockets.
     pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
         self.peer.map(|peer| peer.ip().to_canonical())
+    }
+
+    /// The peer's address as text; empty on unix sockets.
+    pub(crate) fn peer_text(&self) -> &[u8] {
+        &self.peer_text.bytes[..usize::from(self.peer_text.length)]
     }
 
     /// Whether the connection should end after what it serves.

@@ -53,6 +53,8 @@ pub struct Exchange {
     pub(crate) trusted_peer: bool,
     /// Whether the client said that it reads trailers.
     pub(crate) wants_trailers: bool,
+    /// Requests after which the connection is closed.
+    pub(crate) requests_max: Option<u64>,
     /// Most bytes that the request's body may have.
     pub body_bytes_max: u64,
     pub(crate) record: Record,
@@ -85,6 +87,9 @@ pub(crate) struct Record {
     pub(crate) error: Option<ErrorCode>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    /// When the head of the answer was there, and when its last byte was sent; the start until then.
+    pub(crate) head_at: Instant,
+    pub(crate) ended_at: Instant,
     /// Microseconds in the upstream's queue, connecting, and waiting for the head.
     pub(crate) queue_us: u32,
     pub(crate) connect_us: u32,
@@ -110,7 +115,8 @@ impl crate::transfer::Tap for Replay {
     }
 
     fn lets_pass(&mut self, count: u64) -> bool {
-        let fits = !self.overflowed && (self.bytes.len() as u64).saturating_add(count) <= self.bytes_max as u64;
+        let fits =
+            !self.overflowed && (self.bytes.len() as u64).saturating_add(count) <= self.bytes_max as u64;
         if !fits {
             self.overflowed = true;
             self.bytes.clear();
@@ -145,6 +151,7 @@ impl Exchange {
             expects_continue: false,
             trusted_peer: false,
             wants_trailers: false,
+            requests_max: None,
             body_bytes_max: u64::MAX,
             record: Record::new(now),
             out: Vec::new(),
@@ -224,6 +231,8 @@ impl Record {
             error: None,
             bytes_in: 0,
             bytes_out: 0,
+            head_at: now,
+            ended_at: now,
             queue_us: 0,
             connect_us: 0,
             head_us: 0,

@@ -22,11 +22,13 @@ mod transfer;
 mod trust;
 mod worker;
 
-pub use action::{Action, ActionPlan, REDIRECT, RESPOND, RedirectPlan, RespondPlan, SHARE, Share, SplitPlan, decode_forward};
-pub use plane::{ListenerPlan, ListenerState, Limits, Plane, PlanePlan, Route, RoutePlan, Timeouts};
+pub use action::{
+    Action, ActionPlan, REDIRECT, RESPOND, RedirectPlan, RespondPlan, SHARE, Share, SplitPlan, decode_forward,
+};
+pub use plane::{Limits, ListenerPlan, ListenerState, Plane, PlanePlan, Route, RoutePlan, Timeouts};
 pub use policy::{
-    BodyLimitPlan, FieldChanges, HeadersPlan, HostRewrite, IpRule, IpRulesPlan, PathRewrite, Policy, PolicyPlan, RewritePlan,
-    SecurityHeadersPlan, SecurityPreset, StatusPlan, WebSocketOriginsPlan,
+    BodyLimitPlan, FieldChanges, HeadersPlan, HostRewrite, IpRule, IpRulesPlan, PathRewrite, Policy,
+    PolicyPlan, RewritePlan, SecurityHeadersPlan, SecurityPreset, StatusPlan, WebSocketOriginsPlan,
     policy_kinds,
 };
 pub use reject::Reject;

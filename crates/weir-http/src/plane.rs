@@ -17,7 +17,8 @@ pub struct Plane {
     pub(crate) table: RouteTable,
     /// By the id that the table gives.
     pub(crate) routes: Vec<Arc<Route>>,
-    pub(crate) listeners: HashMap<u32, ListenerPlan>,
+    /// A few, looked through.
+    pub(crate) listeners: Vec<(u32, ListenerPlan)>,
     pub(crate) trusted: TrustedProxies,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
@@ -182,7 +183,9 @@ impl Plane {
             .routes
             .into_iter()
             .map(|route| {
-                let stats = known.get(&*route.name).map_or_else(|| RouteStats::new(plan.shards), |stats| Arc::clone(stats));
+                let stats = known
+                    .get(&*route.name)
+                    .map_or_else(|| RouteStats::new(plan.shards), |stats| Arc::clone(stats));
                 Arc::new(Route {
                     info: Arc::new(RouteInfo { name: route.name, stats }),
                     policies: route.policies.into_iter().map(PolicyPlan::compile).collect(),
@@ -198,7 +201,7 @@ impl Plane {
         Arc::new(Self {
             table: plan.table,
             routes,
-            listeners: plan.listeners,
+            listeners: plan.listeners.into_iter().collect(),
             trusted: plan.trusted,
             timeouts: plan.timeouts,
             limits: plan.limits,
@@ -210,6 +213,11 @@ impl Plane {
     /// The route with this id of the table.
     pub fn route(&self, id: u32) -> Option<&Arc<Route>> {
         self.routes.get(id as usize)
+    }
+
+    #[inline]
+    pub(crate) fn listener(&self, id: u32) -> Option<&ListenerPlan> {
+        self.listeners.iter().find(|(known, _)| *known == id).map(|(_, plan)| plan)
     }
 
     /// How long a drain may take.

@@ -47,9 +47,10 @@ impl From<ScanError> for Reject {
     fn from(error: ScanError) -> Self {
         match error {
             ScanError::BareLf => Self::because(ErrorCode::BadRequest, "a line ends with LF instead of CRLF"),
-            ScanError::NotHttp => {
-                Self::because(ErrorCode::BadRequest, "what was received is not HTTP; is this TLS to a plain port?")
-            }
+            ScanError::NotHttp => Self::because(
+                ErrorCode::BadRequest,
+                "what was received is not HTTP; is this TLS to a plain port?",
+            ),
             ScanError::StartLineTooLong => Self::new(ErrorCode::UriTooLong),
             ScanError::TooLong => Self::new(ErrorCode::HeadersTooLarge),
         }
@@ -91,9 +92,10 @@ impl From<ForwardError> for Reject {
         let code = error.code();
         let reject = Self::new(code);
         match error {
-            ForwardError::Pick { error: PickError::QueueFull | PickError::QueueTimeout | PickError::Busy, .. } => {
-                reject.with_field("retry-after", "1")
-            }
+            ForwardError::Pick {
+                error: PickError::QueueFull | PickError::QueueTimeout | PickError::Busy,
+                ..
+            } => reject.with_field("retry-after", "1"),
             ForwardError::Pick { error: PickError::NoEndpoint { .. } | PickError::AllTried, .. } => {
                 reject.with_field("retry-after", "5")
             }

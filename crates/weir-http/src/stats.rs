@@ -27,7 +27,14 @@ impl RouteStats {
         Arc::new(Self { shards: Shards::new(shards, RouteShard::default) })
     }
 
-    pub(crate) fn record(&self, shard: Shard, status: u16, bytes_in: u64, bytes_out: u64, duration: Duration) {
+    pub(crate) fn record(
+        &self,
+        shard: Shard,
+        status: u16,
+        bytes_in: u64,
+        bytes_out: u64,
+        duration: Duration,
+    ) {
         let own = self.shards.at(shard);
         own.classes[usize::from(status / 100).min(5)].add(1);
         own.bytes_in.add(bytes_in);
@@ -128,14 +135,20 @@ impl HttpStats {
 
 impl Collect for HttpStats {
     fn collect(&self, out: &mut Exposition) {
-        let accepted = out.family("weir_connections_accepted_total", "Client connections accepted, by worker.", Kind::Counter);
+        let accepted = out.family(
+            "weir_connections_accepted_total",
+            "Client connections accepted, by worker.",
+            Kind::Counter,
+        );
         for (worker, shard) in self.shards.iter().enumerate().take(self.shards.len() - 1) {
             accepted.sample(&[("worker", &worker.to_string())], shard.accepted.get() as f64);
         }
-        out.family("weir_connections", "Open client connections.", Kind::Gauge).sample(&[], self.connections.get() as f64);
+        out.family("weir_connections", "Open client connections.", Kind::Gauge)
+            .sample(&[], self.connections.get() as f64);
         out.family("weir_connections_upgraded", "Open upgraded connections.", Kind::Gauge)
             .sample(&[], self.upgraded.get() as f64);
-        let errors = out.family("weir_errors_total", "Errors that Weir answered itself, by code.", Kind::Counter);
+        let errors =
+            out.family("weir_errors_total", "Errors that Weir answered itself, by code.", Kind::Counter);
         for code in ErrorCode::ALL {
             let count = self.sum(|shard| shard.errors[*code as usize].get());
             if count > 0.0 {
@@ -151,8 +164,16 @@ impl Collect for HttpStats {
             "Requests whose body outgrew the replay buffer and could not be retried any more.",
             self.sum(|s| s.replays_overflowed.get()),
         );
-        counter("weir_upstream_connects_total", "Connections opened to endpoints.", self.sum(|s| s.upstream_connects.get()));
-        counter("weir_upstream_reuses_total", "Requests sent over a kept connection.", self.sum(|s| s.upstream_reuses.get()));
+        counter(
+            "weir_upstream_connects_total",
+            "Connections opened to endpoints.",
+            self.sum(|s| s.upstream_connects.get()),
+        );
+        counter(
+            "weir_upstream_reuses_total",
+            "Requests sent over a kept connection.",
+            self.sum(|s| s.upstream_reuses.get()),
+        );
         counter(
             "weir_idle_clients_shed_total",
             "Idle client connections closed to free a descriptor.",
@@ -177,8 +198,15 @@ impl Collect for HttpStats {
 }
 
 /// Writes the per-route families for the routes given, by name.
-pub(crate) fn collect_routes<'a>(routes: impl Iterator<Item = (&'a str, &'a RouteStats)> + Clone, out: &mut Exposition) {
-    let requests = out.family("weir_http_requests_total", "Requests answered, by route and class of status.", Kind::Counter);
+pub(crate) fn collect_routes<'a>(
+    routes: impl Iterator<Item = (&'a str, &'a RouteStats)> + Clone,
+    out: &mut Exposition,
+) {
+    let requests = out.family(
+        "weir_http_requests_total",
+        "Requests answered, by route and class of status.",
+        Kind::Counter,
+    );
     for (name, stats) in routes.clone() {
         for (class, label) in CLASSES.iter().enumerate() {
             let count: u64 = stats.shards.iter().map(|shard| shard.classes[class].get()).sum();
@@ -189,8 +217,12 @@ pub(crate) fn collect_routes<'a>(routes: impl Iterator<Item = (&'a str, &'a Rout
     }
     type Field = fn(&RouteShard) -> &Tally;
     let sums: [(&str, &str, Field); 2] = [
-        ("weir_http_request_body_bytes_total", "Request body bytes received, by route.", |shard| &shard.bytes_in),
-        ("weir_http_response_body_bytes_total", "Response body bytes sent, by route.", |shard| &shard.bytes_out),
+        ("weir_http_request_body_bytes_total", "Request body bytes received, by route.", |shard| {
+            &shard.bytes_in
+        }),
+        ("weir_http_response_body_bytes_total", "Response body bytes sent, by route.", |shard| {
+            &shard.bytes_out
+        }),
     ];
     for (family, help, field) in sums {
         let samples = out.family(family, help, Kind::Counter);
@@ -199,8 +231,11 @@ pub(crate) fn collect_routes<'a>(routes: impl Iterator<Item = (&'a str, &'a Rout
             samples.sample(&[("route", name)], count as f64);
         }
     }
-    let durations =
-        out.family("weir_http_request_duration_seconds", "From the first byte of a request to the last of its answer.", Kind::Histogram);
+    let durations = out.family(
+        "weir_http_request_duration_seconds",
+        "From the first byte of a request to the last of its answer.",
+        Kind::Histogram,
+    );
     for (name, stats) in routes.filter(|(_, stats)| stats.requests() > 0) {
         durations.histogram(&[("route", name)], stats.shards.iter().map(|shard| &shard.duration));
     }

@@ -49,7 +49,17 @@ pub enum TemplateError {
 
 /// The variables that every route has, for messages and completion.
 pub(crate) const VARIABLES: [&str; 11] = [
-    "client_ip", "host", "method", "path", "query", "uri", "scheme", "request_id", "trace_id", "route", "header.NAME",
+    "client_ip",
+    "host",
+    "method",
+    "path",
+    "query",
+    "uri",
+    "scheme",
+    "request_id",
+    "trace_id",
+    "route",
+    "header.NAME",
 ];
 
 impl Template {
@@ -71,7 +81,8 @@ impl Template {
                 rest = &brace[2..];
                 continue;
             }
-            let end = brace.find('}').filter(|end| *end > 0).ok_or(TemplateError::Unbalanced { at: place })?;
+            let end =
+                brace.find('}').filter(|end| *end > 0).ok_or(TemplateError::Unbalanced { at: place })?;
             if !plain.is_empty() {
                 pieces.push(Piece::Text(std::mem::take(&mut plain)));
             }
@@ -180,6 +191,9 @@ mod tests {
     fn mistakes_are_found_with_their_place() {
         assert_eq!(Template::parse("ab{host", &[]), Err(TemplateError::Unbalanced { at: 2 }));
         assert_eq!(Template::parse("ab}", &[]), Err(TemplateError::Unbalanced { at: 2 }));
-        assert_eq!(Template::parse("x{hots}", &[]), Err(TemplateError::Unknown { name: "hots".into(), at: 1 }));
+        assert_eq!(
+            Template::parse("x{hots}", &[]),
+            Err(TemplateError::Unknown { name: "hots".into(), at: 1 })
+        );
     }
 }

@@ -93,7 +93,17 @@ impl Transfer {
             Body::Chunked => Source::Chunked(Box::default()),
             Body::UntilClose => Source::UntilClose,
         };
-        Self { source, sink, encoded: None, pipe: None, bytes: 0, limit, blocked: Side::Source, moved: false, since: now }
+        Self {
+            source,
+            sink,
+            encoded: None,
+            pipe: None,
+            bytes: 0,
+            limit,
+            blocked: Side::Source,
+            moved: false,
+            since: now,
+        }
     }
 
     /// Sets the most body bytes allowed.
@@ -201,7 +211,8 @@ impl Transfer {
                 let raw = self.raw_ready(from.filled().len());
                 if raw > 0 {
                     self.allow(raw as u64)?;
-                    let count = ready!(to.poll_write(cx, &from.filled()[..raw])).map_err(TransferError::SinkFailed)?;
+                    let count = ready!(to.poll_write(cx, &from.filled()[..raw]))
+                        .map_err(TransferError::SinkFailed)?;
                     tap.wrote(&from.filled()[..count]);
                     from.consume(count);
                     self.wrote_raw(count);
@@ -278,7 +289,12 @@ impl Transfer {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_source(&mut self, cx: &mut Context<'_>, from: &mut Io, buffers: &Buffers) -> Poll<Result<(), TransferError>> {
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Io,
+        buffers: &Buffers,
+    ) -> Poll<Result<(), TransferError>> {
         self.blocked = Side::Source;
         let count = ready!(from.poll_fill(cx, buffers)).map_err(TransferError::SourceFailed)?;
         self.moved = true;

@@ -76,7 +76,8 @@ mod tests {
     use super::*;
 
     fn client(fields: &[(&str, &str)]) -> String {
-        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);
+        let trusted =
+            TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);
         let mut head = Head::default();
         for (name, value) in fields {
             head.append(name.as_bytes(), value.as_bytes());
@@ -87,7 +88,10 @@ mod tests {
     #[test]
     fn the_first_untrusted_address_from_the_right_is_the_client() {
         assert_eq!(client(&[("X-Forwarded-For", "6.6.6.6, 1.2.3.4, 10.0.0.9")]), "1.2.3.4");
-        assert_eq!(client(&[("X-Forwarded-For", "6.6.6.6"), ("x-forwarded-for", "1.2.3.4:55, 10.2.2.2")]), "1.2.3.4");
+        assert_eq!(
+            client(&[("X-Forwarded-For", "6.6.6.6"), ("x-forwarded-for", "1.2.3.4:55, 10.2.2.2")]),
+            "1.2.3.4"
+        );
         assert_eq!(client(&[("X-Forwarded-For", "10.0.0.7, 10.0.0.8")]), "10.0.0.7");
         assert_eq!(client(&[]), "10.0.0.1");
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use weir_net::{Socket, Spares};
-use weir_task::{Deadlines, DeadlineWaker, DrainSignal, Live, LiveCache};
+use weir_task::{DeadlineWaker, Deadlines, DrainSignal, Live, LiveCache};
 use weir_telemetry::{AccessBuffer, Level, Log, Shard, Value};
 use weir_upstream::pool::Pool;
 
@@ -104,7 +104,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Worker {
     /// Makes the worker with this shard; `access` is where its access lines go.
-    pub fn new(shared: Arc<WorkerShared>, shard: Shard, access: AccessBuffer, drain: DrainSignal, now: Instant) -> Arc<Self> {
+    pub fn new(
+        shared: Arc<WorkerShared>,
+        shard: Shard,
+        access: AccessBuffer,
+        drain: DrainSignal,
+        now: Instant,
+    ) -> Arc<Self> {
         Arc::new(Self {
             shared,
             shard,
@@ -250,7 +256,11 @@ impl Worker {
     }
 
     pub(crate) fn register(&self, waker: DeadlineWaker) -> (u32, Arc<ConnectionHandle>) {
-        let handle = Arc::new(ConnectionHandle { waker, idle_since_ms: AtomicU64::new(0), close: AtomicBool::new(false) });
+        let handle = Arc::new(ConnectionHandle {
+            waker,
+            idle_since_ms: AtomicU64::new(0),
+            close: AtomicBool::new(false),
+        });
         let mut connections = locked(&self.connections);
         let id = match connections.free.pop() {
             Some(id) => id,

@@ -24,6 +24,8 @@ pub(super) struct Request<'a> {
     /// Statuses that are tried elsewhere instead of being passed on.
     pub(super) statuses: &'a [u16],
     pub(super) limits: &'a Limits,
+    /// When the attempt began.
+    pub(super) now: Instant,
 }
 
 /// The clocks of an attempt.
@@ -59,7 +61,11 @@ impl Limits {
 
     /// Which timeout it was: the step's own, or the whole request's.
     fn expired(&self, step: ForwardError) -> ForwardError {
-        if self.total.is_some_and(|total| Instant::now() >= total) { ForwardError::TotalTimeout } else { step }
+        if self.total.is_some_and(|total| Instant::now() >= total) {
+            ForwardError::TotalTimeout
+        } else {
+            step
+        }
     }
 }
 
@@ -116,10 +122,10 @@ pub(super) async fn attempt(
     exchange.up.extend_from_slice(&exchange.replay.bytes);
     let is_idempotent = exchange.request.method().is_idempotent();
     if !request.only_fresh
-        && let Some((io, opened_at)) = reuse(&worker, endpoint, is_idempotent)
+        && let Some((io, opened_at)) = reuse(&worker, endpoint, is_idempotent, request.now)
     {
         worker.shared.stats.reused(worker.shard);
-        match send(connection, exchange, body, io, opened_at, request).await {
+        match send(connection, exchange, body, io, opened_at, request, request.now).await {
             // Closed while it lay idle: nothing was sent, and a fresh connection is the first real try.
             Err(ForwardError::ClosedBeforeSend(_)) => {}
             result => return result.map_err(|error| Failure { error, reused: true }),
@@ -130,12 +136,15 @@ pub(super) async fn attempt(
     let limit = limits.within(limits.connect, begun);
     let dialled = dial::dial(&worker, &connection.deadline, endpoint.address(), limit).await;
     exchange.record.connect_us = micros(begun);
-    let socket = dialled.map_err(|error| fresh(match error {
-        ForwardError::ConnectTimeout => limits.expired(error),
-        error => error,
-    }))?;
+    let socket = dialled.map_err(|error| {
+        fresh(match error {
+            ForwardError::ConnectTimeout => limits.expired(error),
+            error => error,
+        })
+    })?;
     worker.shared.stats.connected(worker.shard);
-    send(connection, exchange, body, Io::new(socket), Instant::now(), request).await.map_err(fresh)
+    let now = Instant::now();
+    send(connection, exchange, body, Io::new(socket), now, request, now).await.map_err(fresh)
 }
 
 fn micros(since: Instant) -> u32 {
@@ -146,8 +155,7 @@ fn micros(since: Instant) -> u32 {
 ///
 /// For a request that may be sent again, what the runtime has heard decides, which costs nothing; for others
 /// the kernel is asked, because a connection that was closed a moment ago cannot be told from a lost answer.
-fn reuse(worker: &Worker, endpoint: &Endpoint, is_idempotent: bool) -> Option<(Io, Instant)> {
-    let now = Instant::now();
+fn reuse(worker: &Worker, endpoint: &Endpoint, is_idempotent: bool, now: Instant) -> Option<(Io, Instant)> {
     loop {
         let (socket, opened_at) = worker.pool().take(endpoint.id(), now)?;
         let mut byte = [0];
@@ -188,9 +196,9 @@ async fn send(
     mut io: Io,
     opened_at: Instant,
     request: &Request<'_>,
+    now: Instant,
 ) -> Result<Answered, ForwardError> {
     let limits = request.limits;
-    let now = Instant::now();
     connection.deadline.set(now, limits.within(limits.response, now));
     let worker = Arc::clone(&connection.worker);
     let mut state = Exchanging {
@@ -206,7 +214,9 @@ async fn send(
         moved_at: now,
     };
     let answered = poll_fn(|cx| state.poll(cx)).await;
-    state.exchange.record.head_us = micros(now);
+    let head_at = Instant::now();
+    state.exchange.record.head_at = head_at;
+    state.exchange.record.head_us = u32::try_from((head_at - now).as_micros()).unwrap_or(u32::MAX);
     if let Err(error) = answered {
         io.drop_bytes(&worker.spares.buffers);
         return Err(error);
@@ -225,8 +235,10 @@ async fn send(
             return Err(error);
         }
     };
-    let is_grpc = exchange.request.fields.get(Known::ContentType).is_some_and(|v| v.starts_with(b"application/grpc"));
-    let is_events = response.fields.get(Known::ContentType).is_some_and(|value| value.starts_with(b"text/event-stream"));
+    let is_grpc =
+        exchange.request.fields.get(Known::ContentType).is_some_and(|v| v.starts_with(b"application/grpc"));
+    let is_events =
+        response.fields.get(Known::ContentType).is_some_and(|value| value.starts_with(b"text/event-stream"));
     Ok(Answered {
         persistent: response.is_persistent() && framing != Body::UntilClose && !upgraded,
         io,
@@ -261,7 +273,9 @@ impl Exchanging<'_> {
             match self.io.socket.poll_write(cx, &self.exchange.up[self.written..]) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(count)) => self.written += count,
-                Poll::Ready(Err(error)) if self.written == 0 => return Err(ForwardError::ClosedBeforeSend(error)),
+                Poll::Ready(Err(error)) if self.written == 0 => {
+                    return Err(ForwardError::ClosedBeforeSend(error));
+                }
                 Poll::Ready(Err(_)) => {
                     self.sink_gone = true;
                     self.written = self.exchange.up.len();
@@ -272,7 +286,13 @@ impl Exchanging<'_> {
             return Ok(());
         }
         let spares = &self.connection.worker.spares;
-        match self.body.poll(cx, &mut self.connection.io, &mut self.io.socket, spares, &mut self.exchange.replay) {
+        match self.body.poll(
+            cx,
+            &mut self.connection.io,
+            &mut self.io.socket,
+            spares,
+            &mut self.exchange.replay,
+        ) {
             Poll::Ready(Ok(())) => self.moved_at = Instant::now(),
             Poll::Pending => {}
             Poll::Ready(Err(error)) => match ForwardError::of_request_body(error) {
@@ -384,7 +404,11 @@ impl Exchanging<'_> {
             let due = self.moved_at + self.limits.response;
             if now < due && self.limits.total.is_none_or(|total| now < total) {
                 self.connection.deadline.set(now, self.limits.within(due - now, now));
-                return if self.connection.deadline.is_expired(cx) { self.poll_clock(cx) } else { Poll::Pending };
+                return if self.connection.deadline.is_expired(cx) {
+                    self.poll_clock(cx)
+                } else {
+                    Poll::Pending
+                };
             }
             return Poll::Ready(Err(self.limits.expired(ForwardError::ResponseTimeout)));
         }

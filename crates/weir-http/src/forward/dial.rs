@@ -24,7 +24,9 @@ pub(super) async fn dial(
         Err(ForwardError::Connect(error)) if is_out_of_descriptors(&error) => {
             worker.descriptors_ran_out();
             match connect(deadline, address, limit).await {
-                Err(ForwardError::Connect(error)) if is_out_of_descriptors(&error) => Err(ForwardError::OutOfDescriptors),
+                Err(ForwardError::Connect(error)) if is_out_of_descriptors(&error) => {
+                    Err(ForwardError::OutOfDescriptors)
+                }
                 result => result,
             }
         }

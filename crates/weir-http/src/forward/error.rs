@@ -56,7 +56,9 @@ impl ForwardError {
     /// The registered code.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
-            Self::Pick { error: PickError::NoEndpoint { .. } | PickError::AllTried, .. } => ErrorCode::NoEndpoint,
+            Self::Pick { error: PickError::NoEndpoint { .. } | PickError::AllTried, .. } => {
+                ErrorCode::NoEndpoint
+            }
             Self::Pick { error: PickError::QueueFull, .. } => ErrorCode::QueueFull,
             Self::Pick { error: PickError::QueueTimeout | PickError::Busy, .. } => ErrorCode::QueueTimeout,
             Self::OutOfDescriptors => ErrorCode::Overloaded,
@@ -64,7 +66,9 @@ impl ForwardError {
             Self::ConnectTimeout => ErrorCode::ConnectTimeout,
             Self::ClosedBeforeSend(_) | Self::ClosedEarly => ErrorCode::UpstreamClosed,
             Self::ResponseTimeout | Self::WriteTimeout => ErrorCode::ResponseTimeout,
-            Self::BadHead(_) | Self::Head(_) | Self::Framing(_) | Self::Status(_) => ErrorCode::UpstreamMalformed,
+            Self::BadHead(_) | Self::Head(_) | Self::Framing(_) | Self::Status(_) => {
+                ErrorCode::UpstreamMalformed
+            }
             Self::UpgradeMismatch(_) => ErrorCode::UpgradeFailed,
             Self::TotalTimeout => ErrorCode::TotalTimeout,
             Self::ClientGone => ErrorCode::ClientGone,
@@ -99,7 +103,9 @@ impl ForwardError {
             Self::ConnectTimeout => Outcome::ConnectTimeout,
             Self::ResponseTimeout | Self::WriteTimeout => Outcome::ResponseTimeout,
             Self::ClosedBeforeSend(_) | Self::ClosedEarly => Outcome::ClosedEarly,
-            Self::BadHead(_) | Self::Head(_) | Self::Framing(_) | Self::UpgradeMismatch(_) => Outcome::Malformed,
+            Self::BadHead(_) | Self::Head(_) | Self::Framing(_) | Self::UpgradeMismatch(_) => {
+                Outcome::Malformed
+            }
             Self::Status(status) => Outcome::Status(*status),
             Self::Pick { .. }
             | Self::OutOfDescriptors

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weir_base::Retry;
-use weir_upstream::{HashKey, Lease, Outcome, PickError, PickRequest, PoolPlan, Tried, Upstream, UpstreamPlan, hash_bytes};
+use weir_upstream::{
+    HashKey, Lease, Outcome, PickError, PickRequest, PoolPlan, Tried, Upstream, UpstreamPlan, hash_bytes,
+};
 use weir_wire::http1::{Body, Known};
 
 pub(crate) use error::ForwardError;
@@ -68,15 +70,18 @@ pub(crate) async fn forward(
     // Held until the answer is there: what the budget bounds is retries in flight.
     let mut _permit = None;
     loop {
-        let lease = acquire(&worker, exchange, upstream, &tried, total).await?;
+        let now = if exchange.record.attempts == 0 { exchange.record.started } else { Instant::now() };
+        let lease = acquire(&worker, exchange, upstream, &tried, total, now).await?;
         exchange.record.attempts += 1;
         exchange.record.endpoint = Some(Arc::clone(lease.endpoint().label()));
-        let is_last = !may_repeat || sent + 1 >= plan.retry.attempts || !has_other(upstream, lease.endpoint().id(), &tried);
+        let is_last = !may_repeat
+            || sent + 1 >= plan.retry.attempts
+            || !has_other(upstream, lease.endpoint().id(), &tried);
         let statuses = if is_last { &[] } else { &plan.retry.statuses[..] };
-        let request = attempt::Request { only_fresh, statuses, limits: &limits };
+        let request = attempt::Request { only_fresh, statuses, limits: &limits, now };
         let error = match attempt::attempt(connection, exchange, body, &lease, plan, &request).await {
             Ok(answer) => {
-                note(connection, upstream, &lease, answered(exchange, plan));
+                note(connection, upstream, &lease, answered(exchange, plan), exchange.record.head_at);
                 return Ok(answer.into_forwarded(lease, plan.pool.clone(), &limits));
             }
             Err(failure) if failure.reused && matches!(failure.error, ForwardError::ClosedEarly) => {
@@ -85,7 +90,7 @@ pub(crate) async fn forward(
                 failure.error
             }
             Err(failure) => {
-                note(connection, upstream, &lease, failure.error.outcome());
+                note(connection, upstream, &lease, failure.error.outcome(), Instant::now());
                 tried.insert(lease.endpoint().id());
                 failure.error
             }
@@ -132,8 +137,8 @@ fn is_over(total: Option<Instant>) -> bool {
 }
 
 /// Tells the upstream what became of an attempt, and the log where that changed the endpoint's state.
-fn note(connection: &Connection, upstream: &Upstream, lease: &Lease, outcome: Outcome) {
-    if let Some(change) = upstream.record(lease.endpoint(), outcome, Instant::now()) {
+fn note(connection: &Connection, upstream: &Upstream, lease: &Lease, outcome: Outcome, now: Instant) {
+    if let Some(change) = upstream.record(lease.endpoint(), outcome, now) {
         crate::log_health_change(&connection.worker.shared.log, &change);
     }
 }
@@ -145,8 +150,8 @@ async fn acquire(
     upstream: &Arc<Upstream>,
     tried: &Tried,
     total: Option<Instant>,
+    now: Instant,
 ) -> Result<Lease, ForwardError> {
-    let now = Instant::now();
     let hash = upstream.hash_key().and_then(|key| hash(exchange, key));
     let request = PickRequest { now, client: exchange.client, hash, random: worker.random() };
     let result = match upstream.pick(&request, tried) {

@@ -2,7 +2,9 @@
 
 use weir_base::ErrorCode;
 use weir_route::{FieldLookup, RequestView};
-use weir_wire::http1::{Body, Head, Known, Method, RequestHead, Target, Version, list_items, request_body, websocket_key};
+use weir_wire::http1::{
+    Body, Head, Known, Method, RequestHead, Target, Version, list_items, request_body, websocket_key,
+};
 
 use super::gateway_fields;
 use crate::connection::Connection;
@@ -46,7 +48,10 @@ pub(super) fn admit<'a>(
         method: exchange.request.method_bytes(),
         fields: &Fields(&exchange.request.fields),
     };
-    let id = plane.table.lookup(&view, &mut exchange.params).ok_or_else(|| Reject::new(ErrorCode::RouteNotFound))?;
+    let id = plane
+        .table
+        .lookup(&view, &mut exchange.params)
+        .ok_or_else(|| Reject::new(ErrorCode::RouteNotFound))?;
     Ok(Admitted::Route(&plane.routes[id as usize]))
 }
 
@@ -76,7 +81,11 @@ enum TargetKind {
 }
 
 /// Settles host, path and query: once, for matching and forwarding alike.
-fn read_target(exchange: &mut Exchange, connection: &Connection, plane: &Plane) -> Result<TargetKind, Reject> {
+fn read_target(
+    exchange: &mut Exchange,
+    connection: &Connection,
+    plane: &Plane,
+) -> Result<TargetKind, Reject> {
     let request = &exchange.request;
     let host = one_host(request)?;
     let (authority, path, query) = match request.target()? {
@@ -93,14 +102,15 @@ fn read_target(exchange: &mut Exchange, connection: &Connection, plane: &Plane) 
     };
     let mut spare = std::mem::take(&mut exchange.up);
     if let Some(authority) = authority {
-        let host = weir_route::normalize_host(authority, &mut spare).map_err(|error| bad_host(error.to_string()))?;
+        let host =
+            weir_route::normalize_host(authority, &mut spare).map_err(|error| bad_host(error.to_string()))?;
         exchange.host.extend_from_slice(host.name);
         exchange.authority.extend_from_slice(authority);
     }
     if path.is_empty() {
         return Ok(TargetKind::Server);
     }
-    let normalize = plane.listeners.get(&connection.listener.id).is_none_or(|listener| listener.normalize_path);
+    let normalize = plane.listener(connection.listener.id).is_none_or(|listener| listener.normalize_path);
     let path = if normalize {
         weir_route::normalize_path(path, &mut spare)
             .map_err(|error| Reject::because(ErrorCode::BadPath, error.to_string()))?
@@ -132,7 +142,10 @@ fn one_host(request: &RequestHead) -> Result<Option<&[u8]>, Reject> {
 fn read_upgrade(request: &RequestHead, framing: Body) -> Result<Option<Upgrade>, Reject> {
     let fields = &request.fields;
     let asked = request.version() == Version::Http11
-        && fields.all(Known::Connection).flat_map(list_items).any(|item| item.eq_ignore_ascii_case(b"upgrade"));
+        && fields
+            .all(Known::Connection)
+            .flat_map(list_items)
+            .any(|item| item.eq_ignore_ascii_case(b"upgrade"));
     let Some(token) = fields.all(Known::Upgrade).flat_map(list_items).next().filter(|_| asked) else {
         return Ok(None);
     };
@@ -145,7 +158,9 @@ fn read_upgrade(request: &RequestHead, framing: Body) -> Result<Option<Upgrade>,
     }
     if framing != Body::Empty {
         // A body before the switch leaves it open where the new protocol begins.
-        return Err(Reject::because(ErrorCode::BadRequest, "a request to upgrade cannot have a body").closing());
+        return Err(
+            Reject::because(ErrorCode::BadRequest, "a request to upgrade cannot have a body").closing()
+        );
     }
     if !token.eq_ignore_ascii_case(b"websocket") {
         return Ok(Some(Upgrade::Other(token.to_vec())));
@@ -153,7 +168,8 @@ fn read_upgrade(request: &RequestHead, framing: Body) -> Result<Option<Upgrade>,
     if request.method() != Method::Get {
         return Err(Reject::because(ErrorCode::BadRequest, "a WebSocket handshake must be a GET"));
     }
-    if fields.count(Known::SecWebSocketVersion) != 1 || fields.get(Known::SecWebSocketVersion) != Some(b"13") {
+    if fields.count(Known::SecWebSocketVersion) != 1 || fields.get(Known::SecWebSocketVersion) != Some(b"13")
+    {
         return Err(Reject::new(ErrorCode::UpgradeRequired).with_field("sec-websocket-version", "13"));
     }
     let key = fields.get(Known::SecWebSocketKey).unwrap_or_default();

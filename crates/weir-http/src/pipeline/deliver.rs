@@ -19,6 +19,9 @@ use crate::transfer::{Side, Sink, Transfer, TransferError};
 /// Most bytes of an unwanted request body that are read so that the connection can go on.
 const UNREAD_BYTES_MAX: u64 = 64 << 10;
 
+/// Longest part of a body that is copied behind the head and written with it.
+const COPIED_BYTES_MAX: usize = 4 << 10;
+
 /// Sends the answer and says what becomes of the connection.
 pub(super) async fn deliver(
     connection: &mut Connection,
@@ -29,7 +32,9 @@ pub(super) async fn deliver(
     match answer {
         Answer::Gone => Next::Close,
         Answer::Local { body: bytes, close } => local(connection, exchange, body, &bytes, close).await,
-        Answer::Forwarded(forwarded) if forwarded.upgraded => Box::pin(relay(connection, exchange, forwarded)).await,
+        Answer::Forwarded(forwarded) if forwarded.upgraded => {
+            Box::pin(relay(connection, exchange, forwarded)).await
+        }
         Answer::Forwarded(forwarded) => stream(connection, exchange, body, forwarded).await,
     }
 }
@@ -47,7 +52,7 @@ enum Framing {
 
 /// Whether the connection can serve another request after this answer.
 fn is_kept(connection: &Connection, exchange: &Exchange, body: &Transfer, framing: Framing) -> bool {
-    let max = connection.worker.plane().limits.requests_per_connection;
+    let max = exchange.requests_max;
     exchange.persistent
         && framing != Framing::UntilClose
         && !connection.is_ending()
@@ -109,15 +114,20 @@ async fn local(
         exchange.out.extend_from_slice(bytes);
         exchange.record.bytes_out = bytes.len() as u64;
     }
-    let now = Instant::now();
-    let patience = connection.worker.plane().timeouts.body_idle;
-    connection.deadline.set(now, patience);
     let mut written = 0;
+    let mut waiting = false;
     let sent = poll_fn(|cx| {
         while written < exchange.out.len() {
             match connection.io.socket.poll_write(cx, &exchange.out[written..]) {
                 Poll::Ready(Ok(count)) => written += count,
                 Poll::Ready(Err(_)) => return Poll::Ready(false),
+                Poll::Pending if !waiting => {
+                    waiting = true;
+                    let patience = connection.worker.plane().timeouts.body_idle;
+                    connection.deadline.set(Instant::now(), patience);
+                    let _registered = connection.deadline.is_expired(cx);
+                    return Poll::Pending;
+                }
                 Poll::Pending if connection.deadline.is_expired(cx) => return Poll::Ready(false),
                 Poll::Pending => return Poll::Pending,
             }
@@ -137,7 +147,11 @@ async fn after(connection: &mut Connection, body: &mut Transfer, kept: bool) -> 
     if !kept {
         return if body.source_finished() && connection.io.is_empty() { Next::Close } else { Next::Linger };
     }
-    if body.source_finished() || read_unwanted(connection, body).await { Next::KeepAlive } else { Next::Linger }
+    if body.source_finished() || read_unwanted(connection, body).await {
+        Next::KeepAlive
+    } else {
+        Next::Linger
+    }
 }
 
 /// Reads the rest of an unwanted body; false where it is too long, too slow or malformed.
@@ -176,7 +190,8 @@ async fn stream(
     fields.strip_hop_by_hop();
     // An alternative to this address is for the gateway to offer, not for what stands behind it.
     fields.remove(Known::AltSvc);
-    let may_have_body = exchange.request.method() != Method::Head && !matches!(exchange.response.status, 204 | 304);
+    let may_have_body =
+        exchange.request.method() != Method::Head && !matches!(exchange.response.status, 204 | 304);
     if framing == Framing::None && may_have_body {
         // A length of zero may have been written in a way that clients read differently; it is ours to write.
         fields.remove(Known::ContentLength);
@@ -186,21 +201,25 @@ async fn stream(
     }
     let kept = is_kept(connection, exchange, body, framing);
     write_head(connection, exchange, framing, kept);
-    let now = Instant::now();
-    let mut delivery = Delivery {
-        response: Transfer::new(forwarded.body, sink, u64::MAX, now),
-        request: body,
-        forwarded: &mut forwarded,
-        written: 0,
-        since: now,
-    };
+    let now = exchange.record.head_at;
+    let mut response = Transfer::new(forwarded.body, sink, u64::MAX, now);
+    let small = response.raw_ready(forwarded.io.filled().len());
+    if (1..=COPIED_BYTES_MAX).contains(&small) {
+        // One plain write of one piece: cheaper than a gathering one by more than the copy costs.
+        exchange.out.extend_from_slice(&forwarded.io.filled()[..small]);
+        forwarded.io.consume(small);
+        response.wrote_raw(small);
+    }
+    let mut delivery =
+        Delivery { response, request: body, forwarded: &mut forwarded, written: 0, since: now };
     let result = poll_fn(|cx| delivery.poll(cx, connection, exchange)).await;
     let worker = Arc::clone(&connection.worker);
     exchange.record.bytes_out = delivery.response.bytes;
     delivery.response.free(&worker.spares);
     match result {
         Ok(()) => {
-            release(connection, body, forwarded);
+            exchange.record.ended_at = Instant::now();
+            release(connection, body, forwarded, exchange.record.ended_at);
             after(connection, body, kept).await
         }
         Err(code) => {
@@ -216,12 +235,18 @@ async fn stream(
 }
 
 /// Keeps the endpoint's connection for the next request, if it is at a message's end on both sides.
-fn release(connection: &Connection, request: &Transfer, mut forwarded: Forwarded) {
+fn release(connection: &Connection, request: &Transfer, mut forwarded: Forwarded, now: Instant) {
     let worker = &connection.worker;
     let clean = forwarded.persistent && request.is_finished() && forwarded.io.is_empty();
     forwarded.io.drop_bytes(&worker.spares.buffers);
     if clean && !worker.is_draining() {
-        worker.pool().put(forwarded.lease.endpoint(), &forwarded.pool, forwarded.io.socket, forwarded.opened_at, Instant::now());
+        worker.pool().put(
+            forwarded.lease.endpoint(),
+            &forwarded.pool,
+            forwarded.io.socket,
+            forwarded.opened_at,
+            now,
+        );
     }
 }
 
@@ -236,7 +261,12 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection, exchange: &mut Exchange) -> Poll<Result<(), ErrorCode>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+        exchange: &mut Exchange,
+    ) -> Poll<Result<(), ErrorCode>> {
         if let Poll::Ready(result) = self.poll_response(cx, connection, exchange) {
             return Poll::Ready(result);
         }
@@ -271,18 +301,29 @@ impl Delivery<'_> {
             }
         }
         let spares = &connection.worker.spares;
-        let result = ready!(self.response.poll(cx, &mut self.forwarded.io, &mut connection.io.socket, spares, &mut ()));
+        let result = ready!(self.response.poll(
+            cx,
+            &mut self.forwarded.io,
+            &mut connection.io.socket,
+            spares,
+            &mut ()
+        ));
         Poll::Ready(result.map_err(|error| match error {
             TransferError::SinkFailed(_) => ErrorCode::ClientGone,
-            TransferError::SourceEnded | TransferError::SourceFailed(_) | TransferError::SourceMalformed(_) => {
-                ErrorCode::UpstreamCut
-            }
+            TransferError::SourceEnded
+            | TransferError::SourceFailed(_)
+            | TransferError::SourceMalformed(_) => ErrorCode::UpstreamCut,
             TransferError::TooLarge => ErrorCode::Internal,
         }))
     }
 
     /// Goes on sending the request to an endpoint that answers early; notices a client that has gone.
-    fn poll_request(&mut self, cx: &mut Context<'_>, connection: &mut Connection, exchange: &mut Exchange) -> Result<(), ErrorCode> {
+    fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+        exchange: &mut Exchange,
+    ) -> Result<(), ErrorCode> {
         if self.request.source_finished() {
             while connection.io.has_room() {
                 match connection.io.poll_fill(cx, &connection.worker.spares.buffers) {
@@ -304,14 +345,21 @@ impl Delivery<'_> {
                 self.forwarded.persistent = false;
                 Ok(())
             }
-            Poll::Ready(Err(TransferError::SourceEnded | TransferError::SourceFailed(_))) => Err(ErrorCode::ClientGone),
+            Poll::Ready(Err(TransferError::SourceEnded | TransferError::SourceFailed(_))) => {
+                Err(ErrorCode::ClientGone)
+            }
             Poll::Ready(Err(TransferError::SourceMalformed(_))) => Err(ErrorCode::BadRequest),
             Poll::Ready(Err(TransferError::TooLarge)) => Err(ErrorCode::BodyTooLarge),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
         }
     }
 
-    fn poll_clock(&mut self, cx: &mut Context<'_>, connection: &mut Connection, exchange: &Exchange) -> Poll<Result<(), ErrorCode>> {
+    fn poll_clock(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+        exchange: &Exchange,
+    ) -> Poll<Result<(), ErrorCode>> {
         let now = Instant::now();
         let idle = self.forwarded.idle;
         let head_pending = self.written < exchange.out.len();
@@ -366,7 +414,9 @@ async fn relay(connection: &mut Connection, exchange: &mut Exchange, forwarded: 
     let mut drain = worker.drain.clone();
     let mut stopped = std::pin::pin!(drain.stopped());
     let end = poll_fn(|cx| {
-        if let Poll::Ready(end) = relay.poll(cx, &mut connection.io.socket, &mut io.socket, &worker.spares.buffers) {
+        if let Poll::Ready(end) =
+            relay.poll(cx, &mut connection.io.socket, &mut io.socket, &worker.spares.buffers)
+        {
             return Poll::Ready(Some(end));
         }
         let totals = relay.totals();

@@ -38,8 +38,10 @@ pub(super) fn begin(connection: &Connection, exchange: &mut Exchange, plane: &Pl
 pub(super) fn finish(connection: &Connection, exchange: &mut Exchange) {
     let trusted = exchange.trusted_peer;
     let fields = &mut exchange.request.fields;
-    let wants_trailers =
-        fields.all(Known::Te).flat_map(weir_wire::http1::list_items).any(|item| item.eq_ignore_ascii_case(b"trailers"));
+    let wants_trailers = fields
+        .all(Known::Te)
+        .flat_map(weir_wire::http1::list_items)
+        .any(|item| item.eq_ignore_ascii_case(b"trailers"));
     // Before anything of ours is added: a client cannot have our fields removed by listing them.
     fields.strip_hop_by_hop();
     exchange.wants_trailers = wants_trailers;
@@ -64,24 +66,29 @@ pub(super) fn finish(connection: &Connection, exchange: &mut Exchange) {
         Known::Other => Known::twin_of(name).is_none(),
         _ => true,
     });
-    if let Some(peer) = connection.peer_ip() {
-        write!(forwarded_for, "{peer}").expect("writing to memory does not fail");
-        fields.append(b"X-Forwarded-For", &forwarded_for);
+    let peer = connection.peer_text();
+    if !peer.is_empty() {
+        forwarded_for.extend_from_slice(peer);
+        fields.append_own(Known::XForwardedFor, "X-Forwarded-For", &forwarded_for);
     }
-    if let Some(client) = exchange.client {
-        forwarded_for.clear();
-        write!(forwarded_for, "{client}").expect("writing to memory does not fail");
-        fields.append(b"X-Real-IP", &forwarded_for);
+    match exchange.client {
+        Some(client) if Some(client) != connection.peer_ip() => {
+            forwarded_for.clear();
+            write!(forwarded_for, "{client}").expect("writing to memory does not fail");
+            fields.append_own(Known::XRealIp, "X-Real-IP", &forwarded_for);
+        }
+        Some(_) => fields.append_own(Known::XRealIp, "X-Real-IP", peer),
+        None => {}
     }
     exchange.up = forwarded_for;
     if !has_proto {
-        fields.append(b"X-Forwarded-Proto", exchange.scheme.as_bytes());
+        fields.append_own(Known::XForwardedProto, "X-Forwarded-Proto", exchange.scheme.as_bytes());
     }
     if !has_host && !exchange.authority.is_empty() {
-        fields.append(b"X-Forwarded-Host", &exchange.authority);
+        fields.append_own(Known::XForwardedHost, "X-Forwarded-Host", &exchange.authority);
     }
-    fields.append(b"X-Request-Id", &exchange.request_id);
-    fields.append(b"traceparent", exchange.trace.traceparent().as_ref());
+    fields.append_own(Known::XRequestId, "X-Request-Id", &exchange.request_id);
+    fields.append_own(Known::Traceparent, "traceparent", &exchange.trace.traceparent());
 }
 
 fn write_hex(out: &mut Vec<u8>, words: [u64; 2]) {

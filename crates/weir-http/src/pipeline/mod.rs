@@ -13,7 +13,7 @@ use weir_base::ErrorCode;
 use weir_wire::http1::Body;
 
 use crate::action::Action;
-use crate::connection::Connection;
+use crate::connection::{Connection, Patience};
 use crate::exchange::Exchange;
 use crate::forward::{self, Forwarded};
 use crate::plane::{Plane, Route};
@@ -42,17 +42,26 @@ pub(crate) enum Answer {
 }
 
 /// Serves one request whose head was read, or answers why it cannot be.
-pub(crate) async fn handle(connection: &mut Connection, exchange: &mut Exchange, head: Result<(), Reject>) -> Next {
+pub(crate) async fn handle(
+    connection: &mut Connection,
+    exchange: &mut Exchange,
+    head: Result<(), Reject>,
+) -> Next {
     let mut body = Transfer::new(Body::Empty, Sink::Discard, u64::MAX, exchange.record.started);
     let answer = {
         // The snapshot is let go before the body streams: a long answer must not hold an old configuration.
         let plane = connection.worker.plane();
+        connection.patience = Patience::of(&plane);
         decide(connection, exchange, &mut body, &plane, head).await
     };
     let next = deliver::deliver(connection, exchange, &mut body, answer).await;
     exchange.record.bytes_in += body.bytes;
     body.free(&connection.worker.spares);
+    if exchange.record.ended_at == exchange.record.started {
+        exchange.record.ended_at = Instant::now();
+    }
     record::record(connection, exchange);
+    connection.now = exchange.record.ended_at;
     next
 }
 
@@ -65,9 +74,11 @@ async fn decide(
     head: Result<(), Reject>,
 ) -> Answer {
     exchange.record.route = Some(Arc::clone(&plane.unmatched));
+    exchange.requests_max = plane.limits.requests_per_connection;
     gateway_fields::begin(connection, exchange, plane);
     let admitted = head.and_then(|()| admit::admit(connection, exchange, plane));
-    *body = Transfer::new(exchange.framing, request_sink(exchange.framing), u64::MAX, exchange.record.started);
+    *body =
+        Transfer::new(exchange.framing, request_sink(exchange.framing), u64::MAX, exchange.record.started);
     let route = match admitted {
         Ok(admit::Admitted::Route(route)) => route,
         Ok(admit::Admitted::ServerOptions) => {

@@ -45,12 +45,18 @@ enum Form {
 
 fn form(exchange: &Exchange) -> Form {
     let fields = &exchange.request.fields;
-    let starts = |value: &[u8], with: &[u8]| value.len() >= with.len() && value[..with.len()].eq_ignore_ascii_case(with);
+    let starts = |value: &[u8], with: &[u8]| {
+        value.len() >= with.len() && value[..with.len()].eq_ignore_ascii_case(with)
+    };
     if fields.get(Known::ContentType).is_some_and(|value| starts(value, b"application/grpc")) {
         return Form::Grpc;
     }
     // Browsers name text/html first and explicitly; programs send */* or a JSON type.
-    let wants_html = fields.all(Known::Accept).flat_map(list_items).next().is_some_and(|first| starts(first, b"text/html"));
+    let wants_html = fields
+        .all(Known::Accept)
+        .flat_map(list_items)
+        .next()
+        .is_some_and(|first| starts(first, b"text/html"));
     if wants_html { Form::Html } else { Form::Json }
 }
 
@@ -69,7 +75,9 @@ fn json(path: &[u8], reject: &Reject) -> Vec<u8> {
 }
 
 fn html(reject: &Reject, request_id: &[u8]) -> Vec<u8> {
-    let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+    let escape = |text: &str| {
+        text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    };
     let (status, code, title) = (reject.code.status(), reject.code.as_str(), reject.code.title());
     let detail = escape(&reject.detail);
     let id = escape(&String::from_utf8_lossy(request_id));

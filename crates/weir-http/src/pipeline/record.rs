@@ -1,7 +1,5 @@
 //! What is kept of an exchange: counters and a line in the access log.
 
-use std::time::Instant;
-
 use weir_base::Origin;
 use weir_telemetry::{AccessRecord, Level};
 use weir_wire::http1::Version;
@@ -13,7 +11,7 @@ use crate::exchange::{Exchange, Record};
 pub(super) fn record(connection: &Connection, exchange: &Exchange) {
     let record = &exchange.record;
     let worker = &connection.worker;
-    let duration = Instant::now().saturating_duration_since(record.started);
+    let duration = record.ended_at.saturating_duration_since(record.started);
     if let Some(route) = &record.route {
         route.stats.record(worker.shard, record.status, record.bytes_in, record.bytes_out, duration);
     }

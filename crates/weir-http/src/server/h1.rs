@@ -19,10 +19,17 @@ use crate::worker::Worker;
 ///
 /// While it waits for a request it is this future and nothing else: buffers, heads and the state of an exchange
 /// exist only while there is one.
-pub async fn serve(socket: Socket, peer: Option<SocketAddr>, listener: Arc<ListenerState>, worker: Arc<Worker>) {
+pub async fn serve(
+    socket: Socket,
+    peer: Option<SocketAddr>,
+    listener: Arc<ListenerState>,
+    worker: Arc<Worker>,
+) {
     worker.shared.stats.accepted(worker.shard);
-    let limits = worker.plane().limits;
-    let mut connection = match Connection::admit(socket, peer, listener, Arc::clone(&worker), &limits) {
+    let plane = worker.plane();
+    let admitted = Connection::admit(socket, peer, listener, Arc::clone(&worker), &plane);
+    drop(plane);
+    let mut connection = match admitted {
         Ok(connection) => connection,
         Err((socket, refusal)) => return Box::pin(refuse(socket, refusal, worker)).await,
     };
@@ -37,11 +44,10 @@ pub async fn serve(socket: Socket, peer: Option<SocketAddr>, listener: Arc<Liste
 
 /// Waits for a request to begin; false when the connection is to be closed instead.
 async fn readable(connection: &mut Connection) -> bool {
-    let now = Instant::now();
-    let timeouts = connection.worker.plane().timeouts;
-    let patience = if connection.requests == 0 { timeouts.request_head } else { timeouts.keep_alive };
-    connection.deadline.set(now, patience);
-    connection.set_idle(Some(now));
+    let patience =
+        if connection.requests == 0 { connection.patience.first } else { connection.patience.next };
+    connection.deadline.set(connection.now, patience);
+    connection.set_idle(Some(connection.now));
     let fresh = connection.requests == 0;
     let mut hurried = false;
     poll_fn(|cx| {
@@ -119,10 +125,8 @@ impl<T: Into<Reject>> From<T> for HeadFailure {
 
 /// Reads one request head into the exchange; what follows it stays in the connection's buffer.
 async fn read_head(connection: &mut Connection, exchange: &mut Exchange) -> Result<(), HeadFailure> {
-    let (limits, patience) = {
-        let plane = connection.worker.plane();
-        (HeadLimits { bytes: plane.limits.header_bytes, fields: plane.limits.headers }, plane.timeouts.request_head)
-    };
+    let limits = connection.patience.head;
+    let patience = connection.patience.first;
     let started = exchange.record.started;
     let mut scanner = HeadScanner::default();
     let mut waiting = false;
@@ -134,7 +138,9 @@ async fn read_head(connection: &mut Connection, exchange: &mut Exchange) -> Resu
             }
             // Room for the whole head and for what is read with it.
             if !connection.io.make_room(limits.bytes + weir_net::BUFFER_BYTES) {
-                return Poll::Ready(Err(HeadFailure::Reject(Reject::new(ErrorCode::HeadersTooLarge).closing())));
+                return Poll::Ready(Err(HeadFailure::Reject(
+                    Reject::new(ErrorCode::HeadersTooLarge).closing(),
+                )));
             }
             match connection.io.poll_fill(cx, &connection.worker.spares.buffers) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(HeadFailure::Gone)),
@@ -179,7 +185,8 @@ fn scan(
 
 fn head_pending(connection: &Connection, cx: &Context<'_>) -> Poll<Result<usize, HeadFailure>> {
     if connection.deadline.is_expired(cx) {
-        let reject = Reject::because(ErrorCode::RequestTimeout, "the request head did not arrive in time").closing();
+        let reject =
+            Reject::because(ErrorCode::RequestTimeout, "the request head did not arrive in time").closing();
         return Poll::Ready(Err(HeadFailure::Reject(reject)));
     }
     Poll::Pending
@@ -237,15 +244,13 @@ async fn refuse(mut socket: Socket, refusal: Refusal, worker: Arc<Worker>) {
     let deadline = worker.deadlines.deadline();
     deadline.set(Instant::now(), Duration::from_millis(200));
     let mut io_error = false;
-    poll_fn(|cx| {
-        match socket.poll_write(cx, REFUSED) {
-            Poll::Ready(result) => {
-                io_error = result.is_err();
-                Poll::Ready(())
-            }
-            Poll::Pending if deadline.is_expired(cx) => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
+    poll_fn(|cx| match socket.poll_write(cx, REFUSED) {
+        Poll::Ready(result) => {
+            io_error = result.is_err();
+            Poll::Ready(())
         }
+        Poll::Pending if deadline.is_expired(cx) => Poll::Ready(()),
+        Poll::Pending => Poll::Pending,
     })
     .await;
     if io_error {

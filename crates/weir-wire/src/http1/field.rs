@@ -62,7 +62,7 @@ known! {
 
 const NAME_MAX: usize = 24;
 
-/// For each length, where its names stand in [`SORTED`]: most lookups compare one or two names.
+/// For each length, where its names stand in [`SORTED`].
 const BY_LENGTH: [(u8, u8); NAME_MAX + 1] = {
     let mut index = [(0u8, 0u8); NAME_MAX + 1];
     let mut length = 0;
@@ -82,15 +82,17 @@ const BY_LENGTH: [(u8, u8); NAME_MAX + 1] = {
     index
 };
 
-const SORTED: [(&str, Known); Known::ALL.len()] = {
-    let mut sorted = [("", Known::Other); Known::ALL.len()];
+/// The known names by length, each with its [`key`].
+const SORTED: [(u64, &str, Known); Known::ALL.len()] = {
+    let mut sorted = [(0, "", Known::Other); Known::ALL.len()];
     let mut length = 0;
     let mut position = 0;
     while length <= NAME_MAX {
         let mut i = 0;
         while i < Known::ALL.len() {
-            if Known::ALL[i].0.len() == length {
-                sorted[position] = Known::ALL[i];
+            let (text, known) = Known::ALL[i];
+            if text.len() == length {
+                sorted[position] = (key(text.as_bytes()), text, known);
                 position += 1;
             }
             i += 1;
@@ -101,6 +103,21 @@ const SORTED: [(&str, Known); Known::ALL.len()] = {
     sorted
 };
 
+/// Sets the bit that tells lower from upper case; letters, digits and the hyphen of field names stay apart.
+const LOWER: u64 = 0x2020_2020_2020_2020;
+
+/// The last eight bytes of a name, without case: where names of one length differ most.
+#[inline]
+const fn key(name: &[u8]) -> u64 {
+    let mut word = 0;
+    let mut at = name.len().saturating_sub(8);
+    while at < name.len() {
+        word = word << 8 | name[at] as u64;
+        at += 1;
+    }
+    word | LOWER
+}
+
 impl Known {
     /// Which known name this is, whatever its case.
     #[inline]
@@ -109,14 +126,14 @@ impl Known {
             return Self::Other;
         }
         let (start, end) = BY_LENGTH[name.len()];
+        let wanted = match name.last_chunk::<8>() {
+            Some(last) => u64::from_be_bytes(*last) | LOWER,
+            None => key(name),
+        };
         SORTED[start as usize..end as usize]
             .iter()
-            .find(|(text, _)| {
-                // The last byte tells most names of a length apart.
-                text.as_bytes()[text.len() - 1] == name[name.len() - 1].to_ascii_lowercase()
-                    && name.eq_ignore_ascii_case(text.as_bytes())
-            })
-            .map_or(Self::Other, |(_, known)| *known)
+            .find(|(key, text, _)| *key == wanted && name.eq_ignore_ascii_case(text.as_bytes()))
+            .map_or(Self::Other, |(_, _, known)| *known)
     }
 
     /// The known name that `name` would be if its underscores and dots were hyphens, where it is not that name itself.

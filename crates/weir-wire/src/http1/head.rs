@@ -141,21 +141,37 @@ impl Head {
     ///
     /// `value` may come from outside: bytes that no value may hold (CR, LF, NUL, controls) are replaced by spaces.
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(name);
-        let middle = self.bytes.len();
-        self.bytes.extend_from_slice(trim_ows(value));
-        let end = self.bytes.len();
-        if !is_field_value(&self.bytes[middle..end]) {
-            for b in &mut self.bytes[middle..end] {
+        let value = trim_ows(value);
+        let at = self.append_as(Known::of(name), name, value);
+        if !is_field_value(value) {
+            for b in &mut self.bytes[at..at + value.len()] {
                 if !is_field_value(std::slice::from_ref(b)) {
                     *b = b' ';
                 }
             }
         }
-        let field =
-            Field { name: Span::new(start, middle), value: Span::new(middle, end), known: Known::of(name) };
-        self.fields.push(field);
+    }
+
+    /// Adds a field line whose value the gateway made itself and knows to be one.
+    pub fn append_own(&mut self, known: Known, name: &'static str, value: &[u8]) {
+        debug_assert!(
+            Known::of(name.as_bytes()) == known && is_field_value(value) && trim_ows(value) == value
+        );
+        self.append_as(known, name.as_bytes(), value);
+    }
+
+    /// Adds a line in the form in which it is written; returns where its value stands.
+    fn append_as(&mut self, known: Known, name: &[u8], value: &[u8]) -> usize {
+        let start = self.bytes.len();
+        self.bytes.reserve(name.len() + value.len() + 4);
+        self.bytes.extend_from_slice(name);
+        let middle = self.bytes.len();
+        self.bytes.extend_from_slice(b": ");
+        self.bytes.extend_from_slice(value);
+        let end = self.bytes.len();
+        self.bytes.extend_from_slice(b"\r\n");
+        self.fields.push(Field { name: Span::new(start, middle), value: Span::new(middle + 2, end), known });
+        middle + 2
     }
 
     /// Replaces all field lines with this name by one.
@@ -198,15 +214,40 @@ impl Head {
     }
 
     /// Writes all field lines, without the empty line that ends them.
+    ///
+    /// Each line is what its name and value make of it. Lines that already stand so in memory, one behind the
+    /// other, are written at once.
     pub fn write_fields(&self, out: &mut Vec<u8>) {
-        for field in &self.fields {
-            let (name, value) = (field.name.of(&self.bytes), field.value.of(&self.bytes));
-            out.reserve(name.len() + value.len() + 4);
-            out.extend_from_slice(name);
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value);
-            out.extend_from_slice(b"\r\n");
+        let mut fields = self.fields.iter().peekable();
+        while let Some(field) = fields.next() {
+            if !field.is_as_written(&self.bytes) {
+                let (name, value) = (field.name.of(&self.bytes), field.value.of(&self.bytes));
+                out.reserve(name.len() + value.len() + 4);
+                out.extend_from_slice(name);
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(value);
+                out.extend_from_slice(b"\r\n");
+                continue;
+            }
+            let mut end = field.value.end + 2;
+            while let Some(next) =
+                fields.next_if(|next| next.name.start == end && next.is_as_written(&self.bytes))
+            {
+                end = next.value.end + 2;
+            }
+            out.extend_from_slice(&self.bytes[field.name.start as usize..end as usize]);
         }
+    }
+}
+
+impl Field {
+    /// Whether the line stands in memory as `name: value` and CRLF, to the byte.
+    #[inline]
+    fn is_as_written(&self, bytes: &[u8]) -> bool {
+        // Between name and value there is a colon and white space, and behind the value white space and CRLF.
+        self.value.start == self.name.end + 2
+            && bytes[self.name.end as usize + 1] == b' '
+            && bytes.get(self.value.end as usize) == Some(&b'\r')
     }
 }
 

@@ -49,10 +49,16 @@ impl Policy for HeadersPlan {
     }
 
     fn on_request(&self, exchange: &mut Exchange) -> Result<(), Reject> {
-        if let Some(name) =
-            self.request.deny.iter().find(|name| exchange.request.fields.named(name.as_bytes()).next().is_some())
+        if let Some(name) = self
+            .request
+            .deny
+            .iter()
+            .find(|name| exchange.request.fields.named(name.as_bytes()).next().is_some())
         {
-            return Err(Reject::because(ErrorCode::HeaderDenied, format!("the field `{name}` is not allowed")));
+            return Err(Reject::because(
+                ErrorCode::HeaderDenied,
+                format!("the field `{name}` is not allowed"),
+            ));
         }
         // Values are made from the request as it was.
         let values = self.request.fill(exchange);
@@ -171,7 +177,9 @@ mod tests {
     }
 
     fn lines(head: &Head) -> Vec<String> {
-        head.iter().map(|(_, n, v)| format!("{}: {}", String::from_utf8_lossy(n), String::from_utf8_lossy(v))).collect()
+        head.iter()
+            .map(|(_, n, v)| format!("{}: {}", String::from_utf8_lossy(n), String::from_utf8_lossy(v)))
+            .collect()
     }
 
     fn to(text: &str) -> Template {
@@ -197,7 +205,11 @@ mod tests {
 
     #[test]
     fn denied_fields_end_the_request_and_allowed_ones_stay() {
-        let changes = FieldChanges { deny: vec!["x-admin".into()], allow: Some(vec!["accept".into()]), ..FieldChanges::default() };
+        let changes = FieldChanges {
+            deny: vec!["x-admin".into()],
+            allow: Some(vec!["accept".into()]),
+            ..FieldChanges::default()
+        };
         let plan = HeadersPlan { request: changes, ..HeadersPlan::default() };
         let denied = plan.on_request(&mut exchange(&[("X-Admin", "1")])).unwrap_err();
         assert_eq!(denied.code, ErrorCode::HeaderDenied);

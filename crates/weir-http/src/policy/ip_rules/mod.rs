@@ -45,7 +45,10 @@ impl Policy for IpRulesPlan {
     fn on_request(&self, exchange: &mut Exchange) -> Result<(), Reject> {
         let allowed = exchange.client.map_or(self.allow_others, |client| {
             let client = client.to_canonical();
-            self.rules.iter().find(|rule| rule.network.contains(&client)).map_or(self.allow_others, |rule| rule.allow)
+            self.rules
+                .iter()
+                .find(|rule| rule.network.contains(&client))
+                .map_or(self.allow_others, |rule| rule.allow)
         });
         if allowed { Ok(()) } else { Err(Reject::new(ErrorCode::ClientNotAllowed)) }
     }
@@ -59,7 +62,10 @@ mod tests {
     #[test]
     fn the_most_specific_network_decides() {
         let rule = |network: &str, allow| IpRule { network: network.parse().unwrap(), allow };
-        let plan = IpRulesPlan::new(vec![rule("10.0.0.0/8", true), rule("10.1.0.0/16", false), rule("10.1.2.3/32", true)], false);
+        let plan = IpRulesPlan::new(
+            vec![rule("10.0.0.0/8", true), rule("10.1.0.0/16", false), rule("10.1.2.3/32", true)],
+            false,
+        );
         let allowed = |client: &str| {
             let mut x = Exchange::new(Instant::now());
             x.client = Some(client.parse().unwrap());

@@ -93,7 +93,9 @@ impl PathRewrite {
                 _ => path.to_vec(),
             },
             Self::AddPrefix(prefix) => [prefix.trim_end_matches('/').as_bytes(), path].concat(),
-            Self::Regex { pattern, replacement } => pattern.replace(path, replacement.as_bytes()).into_owned(),
+            Self::Regex { pattern, replacement } => {
+                pattern.replace(path, replacement.as_bytes()).into_owned()
+            }
             Self::Path(template) => {
                 let mut target = Vec::new();
                 template.write(exchange, &mut target);
@@ -133,7 +135,10 @@ mod tests {
 
     #[test]
     fn expressions_fill_in_their_groups() {
-        let regex = PathRewrite::Regex { pattern: Regex::new("^/u/([0-9]+)").unwrap(), replacement: "/users/$1".into() };
+        let regex = PathRewrite::Regex {
+            pattern: Regex::new("^/u/([0-9]+)").unwrap(),
+            replacement: "/users/$1".into(),
+        };
         assert_eq!(rewrite(regex, "/u/42/x?q"), "/users/42/x?q");
     }
 }

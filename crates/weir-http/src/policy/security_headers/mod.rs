@@ -52,7 +52,10 @@ impl SecurityPreset {
                 ("x-content-type-options", "nosniff"),
                 ("x-frame-options", "DENY"),
                 ("referrer-policy", "no-referrer"),
-                ("content-security-policy", "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
+                (
+                    "content-security-policy",
+                    "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+                ),
                 ("cross-origin-opener-policy", "same-origin"),
                 ("cross-origin-embedder-policy", "require-corp"),
                 ("cross-origin-resource-policy", "same-origin"),
@@ -100,7 +103,10 @@ mod tests {
     fn overrides_replace_and_take_out_fields_of_the_preset() {
         let plan = SecurityHeadersPlan {
             preset: SecurityPreset::Api,
-            overrides: vec![("x-frame-options".into(), "SAMEORIGIN".into()), ("referrer-policy".into(), String::new())],
+            overrides: vec![
+                ("x-frame-options".into(), "SAMEORIGIN".into()),
+                ("referrer-policy".into(), String::new()),
+            ],
         };
         let fields = plan.compile().0;
         assert!(fields.contains(&("x-frame-options".into(), "SAMEORIGIN".into())));

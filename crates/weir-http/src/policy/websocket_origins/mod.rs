@@ -35,9 +35,10 @@ impl Policy for WebSocketOriginsPlan {
         let fields = &exchange.request.fields;
         let allowed = match (fields.get(Known::Origin), fields.count(Known::Origin)) {
             (None, _) => self.allow_missing,
-            (Some(origin), 1) => {
-                self.allow.iter().any(|allowed| allowed == "*" || origin.eq_ignore_ascii_case(allowed.as_bytes()))
-            }
+            (Some(origin), 1) => self
+                .allow
+                .iter()
+                .any(|allowed| allowed == "*" || origin.eq_ignore_ascii_case(allowed.as_bytes())),
             (Some(_), _) => false,
         };
         if allowed { Ok(()) } else { Err(Reject::new(ErrorCode::OriginNotAllowed)) }
