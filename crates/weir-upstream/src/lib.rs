@@ -21,6 +21,7 @@ mod plan;
 pub mod pool;
 mod queue;
 mod retry_budget;
+mod roster;
 mod spec;
 pub mod status;
 mod upkeep;

@@ -30,6 +30,11 @@ impl Names {
         self.known.get(name)
     }
 
+    /// Forgets the names that are not used any more.
+    pub(crate) fn retain(&mut self, is_used: impl Fn(&Name) -> bool) {
+        self.known.retain(|name, _| is_used(name));
+    }
+
     /// Takes an answer into account and says whether the addresses changed. An empty answer is a failed one: it never
     /// empties the set.
     pub(crate) fn record(

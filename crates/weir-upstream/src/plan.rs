@@ -6,6 +6,7 @@ use regex::Regex;
 use weir_base::Percent;
 
 use crate::Address;
+use crate::names::Name;
 
 /// An upstream as configured and checked; every value is usable as it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +60,14 @@ impl UpstreamPlan {
             panic_threshold: Percent::new(30),
             required: false,
         }
+    }
+
+    /// The DNS names among the endpoints, with their ports; one that is written twice comes twice.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Name> {
+        self.endpoints.iter().filter_map(|line| match &line.target {
+            Target::Name { host, port } => Some((host.clone(), *port)),
+            Target::Address(_) => None,
+        })
     }
 }
 

@@ -39,6 +39,8 @@ struct Line {
 
 #[derive(Debug)]
 struct Waiter {
+    /// The generation that its request began with, which lives as long as it waits.
+    upstream: Weak<Upstream>,
     ticket: u64,
     request: PickRequest,
     tried: Tried,
@@ -74,7 +76,9 @@ impl Queue {
     /// Chooses for the waiters, first come first served, until nothing is left to give.
     pub(crate) fn serve(&self, now: Option<Instant>) {
         let mut line = lock(&self.line);
-        let Some(upstream) = line.current.upgrade() else { return };
+        // After an upstream was removed from the configuration its last requests are served by their own generation.
+        let own = || line.waiters.front().and_then(|waiter| waiter.upstream.upgrade());
+        let Some(upstream) = line.current.upgrade().or_else(own) else { return };
         let mut at = 0;
         while let Some(waiter) = line.waiters.get_mut(at) {
             // Its future is gone or timed out; it also removes itself, whoever comes first.
@@ -110,15 +114,16 @@ impl Queue {
         waiter
     }
 
-    /// Waits for a slot until `deadline`.
+    /// Waits for a slot until `deadline`; `upstream` is the generation that the request began with.
     pub(crate) async fn wait(
         &self,
+        upstream: &Weak<Upstream>,
         plan: &QueuePlan,
         request: &PickRequest,
         tried: &Tried,
         deadline: Instant,
     ) -> Answer {
-        let (mut place, answer) = self.join(plan, request, tried)?;
+        let (mut place, answer) = self.join(upstream, plan, request, tried)?;
         // Something may have become free between the failed pick and the joining.
         self.serve(None);
         let outcome = tokio::time::timeout_at(deadline.into(), answer).await;
@@ -137,6 +142,7 @@ impl Queue {
 
     fn join(
         &self,
+        upstream: &Weak<Upstream>,
         plan: &QueuePlan,
         request: &PickRequest,
         tried: &Tried,
@@ -151,7 +157,13 @@ impl Queue {
         line.tickets += 1;
         let (sender, answer) = oneshot::channel();
         let ticket = line.tickets;
-        line.waiters.push_back(Waiter { ticket, request: *request, tried: tried.clone(), answer: sender });
+        line.waiters.push_back(Waiter {
+            upstream: Weak::clone(upstream),
+            ticket,
+            request: *request,
+            tried: tried.clone(),
+            answer: sender,
+        });
         Ok((Place { queue: self, ticket, left: false }, answer))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::{AdminState, CheckResult, EndpointState, FailureKind, HealthPlan, Target, Upstream, balancer};
+use crate::{AdminState, CheckResult, EndpointState, FailureKind, HealthPlan, Upstream, balancer};
 
 /// An upstream at one moment.
 #[derive(Debug, Clone)]
@@ -145,11 +145,8 @@ impl Upstream {
     }
 
     fn name_statuses(&self, now: Instant) -> Vec<NameStatus> {
-        let names = self.plan().endpoints.iter().filter_map(|line| match &line.target {
-            Target::Name { host, port } => Some((host.clone(), *port)),
-            Target::Address(_) => None,
-        });
-        names
+        self.plan()
+            .names()
             .map(|name| {
                 let answer = self.name_answer(&name).unwrap_or_default();
                 NameStatus {

@@ -1,23 +1,20 @@
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::balancer::hash::Maglev;
-use crate::balancer::{self, Carry};
-use crate::endpoint::Load;
-use crate::health::{Change, Vitals};
+use crate::balancer;
+use crate::health::Change;
 use crate::names::{Name, NameAnswer, Names};
 use crate::queue::Queue;
 use crate::retry_budget::Retries;
+use crate::roster::{Roster, Sources};
 use crate::view::{Rules, View};
 use crate::{
-    Address, AdminState, BalancePlan, CheckResult, Endpoint, EndpointPlan, EndpointState, FailureKind,
-    HashKey, HealthChange, Lease, Outcome, PickError, PickRequest, RetryBudget, Target, Tried, UpstreamPlan,
-    lock,
+    AdminState, BalancePlan, CheckResult, Endpoint, EndpointState, FailureKind, HashKey, HealthChange, Lease,
+    Outcome, PickError, PickRequest, RetryBudget, Tried, UpstreamPlan, lock,
 };
 
 /// Latency that a failed attempt counts as for `least_time`: a second, so that an endpoint that fails fast does not
@@ -29,6 +26,7 @@ const FAILURE_LATENCY: Duration = Duration::from_secs(1);
 /// What must survive a reload lives behind shared references, so that an old generation that still finishes requests
 /// and the new one judge together.
 pub struct Upstream {
+    me: Weak<Self>,
     plan: UpstreamPlan,
     shared: Arc<Shared>,
     view: ArcSwap<View>,
@@ -50,13 +48,6 @@ struct Shared {
     returned: Mutex<Vec<Arc<str>>>,
 }
 
-/// The endpoints as they are known, whatever their health.
-struct Roster {
-    endpoints: Arc<[Arc<Endpoint>]>,
-    /// For the primaries and for the backups.
-    carry: [Carry; 2],
-}
-
 /// No endpoint of the upstream has this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the upstream has no such endpoint")]
@@ -70,16 +61,20 @@ impl Upstream {
     /// Endpoints that `previous` does not have begin with slow start; those of a first start do not.
     pub fn compile(plan: UpstreamPlan, previous: Option<&Arc<Self>>, now: Instant) -> Arc<Self> {
         let shared = previous.map(|previous| Arc::clone(&previous.shared)).unwrap_or_default();
-        let known = previous.map(|previous| (previous.endpoints(), &previous.plan));
         let ramp_from = previous.is_some().then_some(now);
-        let endpoints =
-            assemble(&plan, &shared, known.as_ref().map(|(e, plan)| (&e[..], *plan)), ramp_from, now);
-        let turns = previous.map(|previous| lock(&previous.roster).carry.clone()).unwrap_or_default();
-        let roster = Roster { carry: carry(&plan.balance, &endpoints, turns), endpoints };
+        let past = previous.map(|previous| (lock(&previous.roster), &previous.plan.health));
+        let past_roster = past.as_ref().map(|(roster, health)| (&**roster, *health));
+        let roster = Roster::assemble(&sources(&plan, &shared), past_roster, ramp_from, now);
+        drop(past);
         let view = View::new(&roster.endpoints, &rules(&plan, &roster), shared.version(), now);
         shared.note_returned(&view);
-        let upstream =
-            Arc::new(Self { plan, shared, view: ArcSwap::from_pointee(view), roster: Mutex::new(roster) });
+        let upstream = Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            plan,
+            shared,
+            view: ArcSwap::from_pointee(view),
+            roster: Mutex::new(roster),
+        });
         if previous.is_none() {
             upstream.shared.queue.follow(Arc::downgrade(&upstream));
         }
@@ -134,7 +129,7 @@ impl Upstream {
             }
         }
         let deadline = until.min(request.now + self.plan.queue.timeout);
-        self.shared.queue.wait(&self.plan.queue, request, tried, deadline).await
+        self.shared.queue.wait(&self.me, &self.plan.queue, request, tried, deadline).await
     }
 
     /// Judges an endpoint by the end of one attempt. Says so when that made it available or took it out.
@@ -271,6 +266,7 @@ impl Upstream {
     pub fn adopt(self: &Arc<Self>, now: Instant) {
         if !self.shared.queue.follows(self) {
             self.shared.queue.follow(Arc::downgrade(self));
+            lock(&self.shared.names).retain(|name| self.plan.names().any(|planned| planned == *name));
             self.reassemble(Some(now), now);
         }
     }
@@ -334,10 +330,8 @@ impl Upstream {
     /// Makes the endpoints anew from the plan and the known names.
     fn reassemble(&self, ramp_from: Option<Instant>, now: Instant) {
         let mut roster = lock(&self.roster);
-        let known = Arc::clone(&roster.endpoints);
-        let endpoints = assemble(&self.plan, &self.shared, Some((&known, &self.plan)), ramp_from, now);
-        roster.carry = carry(&self.plan.balance, &endpoints, roster.carry.clone());
-        roster.endpoints = endpoints;
+        let past = Some((&*roster, &self.plan.health));
+        *roster = Roster::assemble(&sources(&self.plan, &self.shared), past, ramp_from, now);
         self.rebuild(&roster, now);
         drop(roster);
         self.shared.queue.serve(Some(now));
@@ -377,6 +371,10 @@ impl Shared {
     }
 }
 
+const fn sources<'a>(plan: &'a UpstreamPlan, shared: &'a Shared) -> Sources<'a> {
+    Sources { plan, names: &shared.names, queue: &shared.queue }
+}
+
 fn rules<'a>(plan: &UpstreamPlan, roster: &'a Roster) -> Rules<'a> {
     Rules {
         kind: balancer::kind(&plan.balance),
@@ -384,64 +382,4 @@ fn rules<'a>(plan: &UpstreamPlan, roster: &'a Roster) -> Rules<'a> {
         panic_threshold: plan.panic_threshold,
         carry: &roster.carry,
     }
-}
-
-/// The plan's endpoints with every name replaced by its addresses; what `known` has under the same address goes on.
-fn assemble(
-    plan: &UpstreamPlan,
-    shared: &Shared,
-    known: Option<(&[Arc<Endpoint>], &UpstreamPlan)>,
-    ramp_from: Option<Instant>,
-    now: Instant,
-) -> Arc<[Arc<Endpoint>]> {
-    let (known, known_plan) = known.unzip();
-    let known: HashMap<&Address, &Arc<Endpoint>> =
-        known.into_iter().flatten().map(|endpoint| (endpoint.address(), endpoint)).collect();
-    let mut seen = std::collections::HashSet::new();
-    let mut endpoints = Vec::new();
-    for line in &plan.endpoints {
-        for (address, host) in addresses(line, shared) {
-            if !seen.insert(address.clone()) {
-                continue;
-            }
-            let (load, vitals) = match known.get(&address).zip(known_plan) {
-                Some((was, known_plan)) => {
-                    (Arc::clone(&was.load), was.vitals.carried_over(&known_plan.health, &plan.health))
-                }
-                None => (Arc::new(Load::new(now)), Arc::new(Vitals::new(ramp_from))),
-            };
-            let queue = Arc::clone(&shared.queue);
-            endpoints.push(Arc::new(Endpoint::new(address, host, line, load, vitals, queue)));
-        }
-    }
-    // Balancers keep indexes in 16 bits; a name has at most 256 addresses and no file has 65,535 lines of endpoints.
-    endpoints.truncate(usize::from(u16::MAX) - 1);
-    endpoints.into()
-}
-
-fn addresses(line: &EndpointPlan, shared: &Shared) -> Vec<(Address, Arc<str>)> {
-    match &line.target {
-        Target::Address(address @ Address::Tcp(tcp)) => vec![(address.clone(), tcp.to_string().into())],
-        Target::Address(address @ Address::Unix(_)) => vec![(address.clone(), "localhost".into())],
-        Target::Name { host, port } => {
-            let shown: Arc<str> = format!("{host}:{port}").into();
-            let names = lock(&shared.names);
-            let found = names.answer(&(host.clone(), *port)).map(|answer| answer.addresses.as_slice());
-            found.unwrap_or(&[]).iter().map(|&a| (Address::Tcp(a), Arc::clone(&shown))).collect()
-        }
-    }
-}
-
-/// The turns go on; the hash tables are made anew from the configured weights.
-fn carry(balance: &BalancePlan, endpoints: &[Arc<Endpoint>], before: [Carry; 2]) -> [Carry; 2] {
-    let needs_table = matches!(balance, BalancePlan::IpHash | BalancePlan::Hash(_));
-    let mut carries = before;
-    for (carry, backup) in carries.iter_mut().zip([false, true]) {
-        carry.table = needs_table.then(|| {
-            let group = endpoints.iter().filter(|endpoint| endpoint.is_backup() == backup);
-            let members: Vec<(&str, u16)> = group.map(|e| (&**e.label(), e.weight())).collect();
-            Arc::new(Maglev::new(&members))
-        });
-    }
-    carries
 }

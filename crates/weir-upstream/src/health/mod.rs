@@ -220,6 +220,11 @@ impl Vitals {
         (standing, change)
     }
 
+    /// Begins with a small share of the weight, as it was away.
+    pub(crate) fn ramp_from(&self, start: Instant) {
+        lock(&self.condition).ramp = Some(start);
+    }
+
     /// The operator's word.
     pub(crate) fn admin(&self) -> AdminState {
         lock(&self.condition).admin

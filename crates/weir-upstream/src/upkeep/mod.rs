@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use crate::names::Name;
-use crate::{Address, HealthChange, Target, Upstream, lock};
+use crate::{Address, HealthChange, Upstream, lock};
 use checks::CheckTask;
 use names::Lookup;
 
@@ -119,15 +119,7 @@ impl Keeper {
     }
 
     fn sync_names(self: &Arc<Self>, ward: &mut Ward) {
-        let plan = ward.upstream.plan();
-        let wanted: HashSet<Name> = plan
-            .endpoints
-            .iter()
-            .filter_map(|line| match &line.target {
-                Target::Name { host, port } => Some((host.clone(), *port)),
-                Target::Address(_) => None,
-            })
-            .collect();
+        let wanted: HashSet<Name> = ward.upstream.plan().names().collect();
         ward.names.retain(|name, task| wanted.contains(name) && task.is_running());
         for name in wanted {
             let upstream = ward.upstream.name();

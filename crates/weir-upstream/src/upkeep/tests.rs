@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::{ActivePlan, CheckPlan, EndpointPlan, EndpointState, HttpCheckPlan, UpstreamPlan};
+use crate::{ActivePlan, CheckPlan, EndpointPlan, EndpointState, HttpCheckPlan, Target, UpstreamPlan};
 
 /// Accepts one connection after the other, keeps what was asked and answers with the script's next line.
 async fn server(script: Vec<&'static str>) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {

@@ -11,18 +11,27 @@ const EMPTY: u16 = u16::MAX;
 pub(crate) struct Maglev {
     /// Member indexes; empty if no member has weight.
     places: Box<[u16]>,
+    /// Whom it was made for.
+    members: Box<[(Box<str>, u16)]>,
 }
 
 impl Maglev {
     /// A table for members with these names and weights. Costs about a millisecond for the large table.
     pub(crate) fn new(members: &[(&str, u16)]) -> Self {
+        let made_for = members.iter().map(|&(name, weight)| (name.into(), weight)).collect();
         let heaviest = members.iter().map(|&(_, weight)| weight).max().unwrap_or(0);
         if heaviest == 0 {
-            return Self { places: Box::default() };
+            return Self { places: Box::default(), members: made_for };
         }
         let total: u64 = members.iter().map(|&(_, weight)| u64::from(weight)).sum();
         let size = if total * PLACES_PER_UNIT <= SIZES[0] as u64 { SIZES[0] } else { SIZES[1] };
-        Self { places: fill(members, f64::from(heaviest), size) }
+        Self { places: fill(members, f64::from(heaviest), size), members: made_for }
+    }
+
+    /// Whether these members, in this order, would give the same table.
+    pub(crate) fn is_for(&self, members: &[(&str, u16)]) -> bool {
+        let made_for = self.members.iter().map(|(name, weight)| (&**name, *weight));
+        made_for.eq(members.iter().copied())
     }
 
     /// The members in the order in which this hash prefers them, each many times.

@@ -4,6 +4,8 @@
 //! the turn without a lock, and the order is the same as that of one worker alone. A mutex around the running form
 //! of the algorithm would be as exact, but every worker would wait for it at every request.
 
+use std::collections::HashMap;
+
 use crate::PickRequest;
 use crate::balancer::{Balancer, Candidates, Carry, Kind, Member};
 
@@ -16,6 +18,9 @@ pub(super) const KIND: Kind = Kind {
 
 /// Longest sequence, 4 KiB: a share is exact to 1/2048; finer differences in weight are rounded.
 const SEQUENCE_MAX: u64 = 2_048;
+
+/// Longest list in which each member takes turns by itself: building its sequence takes 2048 times 64 steps.
+const SEPARATE_MAX: usize = 64;
 
 /// Smooth weighted round robin.
 pub(crate) struct RoundRobin {
@@ -50,23 +55,64 @@ impl Balancer for RoundRobin {
 }
 
 /// One whole round in which each index stands as often as its weight says and as evenly as can be.
+///
+/// Large lists take turns by weight first and within each weight then: otherwise ten thousand members would cost ten
+/// thousand steps for each of ten thousand places, at every change of health.
 fn smooth_sequence(weights: &[u32]) -> Box<[u16]> {
     let weights = reduced(weights);
     let total: i64 = weights.iter().sum();
-    let mut credit = vec![0; weights.len()];
+    let mut classes = classes(&weights);
     (0..total)
         .map(|_| {
             let mut chosen = 0;
-            for (index, weight) in weights.iter().enumerate() {
-                credit[index] += weight;
-                if credit[index] > credit[chosen] {
+            for index in 0..classes.len() {
+                classes[index].credit += classes[index].weight;
+                if classes[index].credit > classes[chosen].credit {
                     chosen = index;
                 }
             }
-            credit[chosen] -= total;
-            u16::try_from(chosen).expect("an upstream has at most 65,535 endpoints")
+            classes[chosen].credit -= total;
+            classes[chosen].next()
         })
         .collect()
+}
+
+/// Members that take turns as one.
+struct Class {
+    members: Vec<u16>,
+    served: usize,
+    /// Sum of the members' weights.
+    weight: i64,
+    credit: i64,
+}
+
+impl Class {
+    fn next(&mut self) -> u16 {
+        let member = self.members[self.served % self.members.len()];
+        self.served += 1;
+        member
+    }
+}
+
+/// Each member with weight by itself in a small list; by equal weight in a large one. The sequence is bounded, so there
+/// are at most some hundred and fifty different weights.
+fn classes(weights: &[i64]) -> Vec<Class> {
+    let mut classes: Vec<Class> = Vec::new();
+    let mut by_weight = HashMap::new();
+    for (index, &weight) in weights.iter().enumerate().filter(|&(_, &weight)| weight > 0) {
+        let member = u16::try_from(index).expect("an upstream has at most 65,535 endpoints");
+        let class = if weights.len() <= SEPARATE_MAX {
+            classes.len()
+        } else {
+            *by_weight.entry(weight).or_insert(classes.len())
+        };
+        if class == classes.len() {
+            classes.push(Class { members: Vec::new(), served: 0, weight: 0, credit: 0 });
+        }
+        classes[class].members.push(member);
+        classes[class].weight += weight;
+    }
+    classes
 }
 
 /// The weights in the same proportion with the smallest sum, scaled down (but never to 0) where that is too large.
@@ -109,6 +155,33 @@ mod tests {
                 assert!((served as f64 - due).abs() < 1.5, "index {index} at {prefix}: {served} for {due}");
             }
         }
+    }
+
+    #[test]
+    fn a_large_list_is_served_by_weight_and_evenly() {
+        let weights: Vec<u32> = (0..100).map(|index| [1, 2, 5][index % 3]).collect();
+        let sequence = smooth_sequence(&weights);
+        let total: u32 = weights.iter().sum();
+        assert_eq!(sequence.len() as u32, total);
+        for (index, &weight) in weights.iter().enumerate() {
+            let places: Vec<_> =
+                (0..sequence.len()).filter(|&at| usize::from(sequence[at]) == index).collect();
+            assert_eq!(places.len() as u32, weight);
+            let even = total / weight;
+            for pair in places.windows(2) {
+                let gap = (pair[1] - pair[0]) as u32;
+                assert!(gap.abs_diff(even) <= even / 10 + 2, "index {index}: {gap} for {even}");
+            }
+        }
+    }
+
+    #[test]
+    fn ten_thousand_members_are_put_in_order_in_few_steps() {
+        let weights: Vec<u32> = (0..10_000).map(|index| if index % 2 == 0 { 100 } else { 300 }).collect();
+        assert_eq!(classes(&reduced(&weights)).len(), 2);
+        assert!(smooth_sequence(&weights).len() <= 20_000);
+        let all_different: Vec<u32> = (1..=10_000).collect();
+        assert!(classes(&reduced(&all_different)).len() <= 150);
     }
 
     #[test]
