@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
 use weir_http::{HttpStats, Limits, ListenerPlan, Plane, PlanePlan, RoutePlan, SplitPlan, Worker, WorkerShared};
@@ -14,6 +14,7 @@ use weir_telemetry::{AccessLog, Level, Log, Registry, Shard, Value};
 use weir_upstream::{Upkeep, Upstream};
 
 use super::listeners::Listeners;
+use super::reload_stats::ReloadStats;
 use super::worker::{Command, WorkerThread};
 use crate::plan::{ActionPlan, RootPlan};
 
@@ -31,6 +32,10 @@ pub struct Gateway {
     pub(crate) started: Instant,
     pub(crate) descriptors: DescriptorLimit,
     pub(crate) drain: Drain,
+    /// Where the admin address listens, once it does.
+    pub(crate) admin_address: OnceLock<String>,
+    /// How reloads went.
+    pub(crate) reloads: ReloadStats,
     ready: AtomicBool,
     revision: AtomicU64,
     workers: usize,
@@ -104,6 +109,8 @@ impl Gateway {
             started,
             descriptors,
             drain,
+            admin_address: OnceLock::new(),
+            reloads: ReloadStats::new(SystemTime::now()),
             ready: AtomicBool::new(false),
             revision: AtomicU64::new(1),
             workers,
@@ -195,6 +202,11 @@ impl Gateway {
             (name.to_string(), address.to_string(), listener.open_connections())
         };
         state.listeners.iter().map(row).collect()
+    }
+
+    /// Where the admin address listens; none where it is off.
+    pub fn admin_address(&self) -> Option<String> {
+        self.admin_address.get().cloned()
     }
 
     /// Whether traffic is wanted: started, not draining, and listening.

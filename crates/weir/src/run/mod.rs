@@ -3,6 +3,7 @@
 mod gateway;
 mod listeners;
 mod process;
+mod reload_stats;
 mod worker;
 
 pub use gateway::{Gateway, ReloadError, StartError};

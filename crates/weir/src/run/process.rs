@@ -193,6 +193,7 @@ async fn reload(gateway: &Arc<Gateway>, source: &Arc<dyn Source>, watch: &mut Wa
         Ok(Err(rejected)) => Err(rejected),
         Err(panicked) => Err(Rejected { text: panicked.to_string(), problems: serde_json::json!([]) }),
     };
+    gateway.reloads.record(result.is_ok(), std::time::SystemTime::now());
     let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     match &result {
         Ok(revision) => gateway.log.event(
@@ -240,8 +241,14 @@ impl Watching {
     fn set_files(&mut self, files: Option<Vec<PathBuf>>) {
         match (files, &mut self.watch) {
             (None, watch) => *watch = None,
-            (Some(files), Some(watch)) => watch.set_paths(&files),
-            (Some(files), None) => self.watch = Some(weir_provider::Watch::start(&files, self.log.clone())),
+            (Some(files), Some(watch)) => watch.set_paths(files),
+            (Some(files), watch @ None) => match weir_provider::Watch::start(files, self.log.clone()) {
+                Ok(started) => *watch = Some(started),
+                Err(error) => {
+                    let fields = [("error", Value::Str(&error.to_string()))];
+                    self.log.event(Level::Warn, "watch_failed", &fields);
+                }
+            },
         }
     }
 
