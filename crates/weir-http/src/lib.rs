@@ -35,7 +35,7 @@ pub use reject::Reject;
 pub use server::serve;
 pub use spec::{Scope, network};
 pub use stats::{HttpStats, RouteStats};
-pub use template::{Template, TemplateError};
+pub use template::{Template, TemplateError, VARIABLES};
 pub use trust::TrustedProxies;
 pub use worker::{Worker, WorkerShared};
 

@@ -47,19 +47,19 @@ pub enum TemplateError {
     },
 }
 
-/// The variables that every route has, for messages and completion.
-pub(crate) const VARIABLES: [&str; 11] = [
-    "client_ip",
-    "host",
-    "method",
-    "path",
-    "query",
-    "uri",
-    "scheme",
-    "request_id",
-    "trace_id",
-    "route",
-    "header.NAME",
+/// The variables that every route has, each with what it stands for.
+pub const VARIABLES: [(&str, &str); 11] = [
+    ("client_ip", "the client's address, as told by trusted proxies"),
+    ("host", "the host of the request, in lower case, without a port"),
+    ("method", "the method"),
+    ("path", "the path as it was matched"),
+    ("query", "the query, without `?`"),
+    ("uri", "the path and the query"),
+    ("scheme", "`http` or `https`"),
+    ("request_id", "the value of `X-Request-Id`"),
+    ("trace_id", "the trace id, 32 hexadecimal digits"),
+    ("route", "the route's name"),
+    ("header.NAME", "the first header of this name"),
 ];
 
 impl Template {
@@ -120,7 +120,7 @@ impl Template {
 
     /// The names that may stand between braces where these path parameters are bound.
     pub fn names(params: &[String]) -> Vec<String> {
-        VARIABLES.iter().map(|&name| name.to_owned()).chain(params.iter().cloned()).collect()
+        VARIABLES.iter().map(|(name, _)| (*name).to_owned()).chain(params.iter().cloned()).collect()
     }
 
     /// Appends the text with its variables filled in; what is not there is empty.

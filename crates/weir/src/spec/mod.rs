@@ -6,6 +6,7 @@
 mod admin;
 mod bind;
 mod bounds;
+mod descriptors;
 mod listener;
 mod log;
 mod matching;
@@ -17,6 +18,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use descriptors::descriptor_warning;
 pub(crate) use root::ROOT;
 pub(crate) use table::{compile, listener_id};
 use weir_config::{Document, MemoryReader, Problems, SourceReader};
