@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// Counts of reloads; the start counts as a good one for the times, not for the counts.
 #[derive(Debug)]
-pub struct ReloadStats {
+pub(crate) struct ReloadStats {
     succeeded: AtomicU64,
     failed: AtomicU64,
     last_succeeded: AtomicBool,
@@ -17,7 +17,7 @@ pub struct ReloadStats {
 
 impl ReloadStats {
     /// Begins with the configuration that was taken at `now`.
-    pub fn new(now: SystemTime) -> Self {
+    pub(crate) fn new(now: SystemTime) -> Self {
         Self {
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -27,7 +27,7 @@ impl ReloadStats {
     }
 
     /// Counts one reload.
-    pub fn record(&self, succeeded: bool, now: SystemTime) {
+    pub(crate) fn record(&self, succeeded: bool, now: SystemTime) {
         if succeeded {
             self.succeeded.fetch_add(1, Ordering::Relaxed);
             self.last_success.store(unix_millis(now), Ordering::Relaxed);
@@ -38,27 +38,27 @@ impl ReloadStats {
     }
 
     /// Reloads that were taken.
-    pub fn succeeded(&self) -> u64 {
+    pub(crate) fn succeeded(&self) -> u64 {
         self.succeeded.load(Ordering::Relaxed)
     }
 
     /// Reloads that were rejected.
-    pub fn failed(&self) -> u64 {
+    pub(crate) fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
     /// Whether the last one was taken.
-    pub fn last_succeeded(&self) -> bool {
+    pub(crate) fn last_succeeded(&self) -> bool {
         self.last_succeeded.load(Ordering::Relaxed)
     }
 
     /// When the configuration that is served was taken.
-    pub fn last_success(&self) -> SystemTime {
+    pub(crate) fn last_success(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.last_success.load(Ordering::Relaxed))
     }
 
     /// All of it, for the status.
-    pub fn show(&self) -> Value {
+    pub(crate) fn show(&self) -> Value {
         json!({
             "succeeded": self.succeeded(),
             "failed": self.failed(),

@@ -1,0 +1,135 @@
+//! The admin address of the running gateway: what it shows is read here, who may ask is judged in `weir-admin`.
+
+mod config;
+mod explain;
+mod metrics;
+mod view;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use weir_admin::{
+    EndpointOrder, Guard, Readiness, ReloadAnswer, ReloadRejected, Server, StartError, UnknownEndpoint,
+};
+use weir_telemetry::{Level, Value as Field};
+use weir_upstream::AdminState;
+
+use crate::plan::AdminPlan;
+use crate::run::{Gateway, Reloads};
+
+/// The running admin address; dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct AdminHandle(Server);
+
+impl AdminHandle {
+    /// Lets requests that run be answered, at most for `limit`, and closes.
+    pub(crate) async fn shut_down(self, limit: Duration) {
+        self.0.shut_down(limit).await;
+    }
+}
+
+/// Registers the gateway's metrics, and serves the admin address where there is one.
+///
+/// # Errors
+///
+/// [`StartError`] where the address cannot be listened on.
+pub(crate) async fn start(
+    plan: Option<AdminPlan>,
+    gateway: &Arc<Gateway>,
+    reloads: Reloads,
+) -> Result<Option<AdminHandle>, StartError> {
+    metrics::register(gateway);
+    let Some(plan) = plan else { return Ok(None) };
+    let admin = Admin { gateway: Arc::clone(gateway), reloads };
+    let guard = Guard::new(&plan.hosts, plan.token);
+    let server = Server::start(&plan.bind, plan.unix_mode, guard, Arc::new(admin))?;
+    let address = server.address().to_string();
+    gateway.log.event(
+        Level::Info,
+        "listening",
+        &[("listener", Field::Str("admin")), ("address", Field::Str(&address))],
+    );
+    // Started once in a process: there is no other address yet.
+    let _first = gateway.admin_address.set(address);
+    Ok(Some(AdminHandle(server)))
+}
+
+/// What the admin address reaches of the process.
+struct Admin {
+    gateway: Arc<Gateway>,
+    reloads: Reloads,
+}
+
+impl weir_admin::Gateway for Admin {
+    fn readiness(&self) -> Readiness {
+        let now = Instant::now();
+        let upstreams = self.gateway.upstreams();
+        let required = upstreams.iter().filter(|upstream| upstream.plan().required);
+        let dependencies: Vec<(String, bool)> =
+            required.map(|upstream| (upstream.name().to_string(), upstream.is_available(now))).collect();
+        let listens = !self.gateway.listeners().is_empty();
+        let up = listens && self.gateway.is_ready() && dependencies.iter().all(|(_, up)| *up);
+        Readiness { up, dependencies }
+    }
+
+    fn health(&self) -> Value {
+        view::health(&self.gateway)
+    }
+
+    fn status(&self) -> Value {
+        view::status(&self.gateway)
+    }
+
+    fn config(&self) -> Value {
+        config::show(&self.gateway.plan())
+    }
+
+    fn routes(&self) -> Value {
+        view::routes(&self.gateway)
+    }
+
+    fn upstreams(&self) -> Value {
+        view::upstreams(&self.gateway)
+    }
+
+    fn metrics(&self) -> String {
+        self.gateway.registry.render()
+    }
+
+    fn reload(&self) -> ReloadAnswer {
+        let reloads = self.reloads.clone();
+        Box::pin(async move {
+            let rejection = |rejected: crate::run::Rejected| ReloadRejected {
+                text: rejected.text,
+                problems: rejected.problems,
+            };
+            reloads.reload().await.map_err(rejection)
+        })
+    }
+
+    fn explain(&self, question: &Value) -> Result<Value, String> {
+        explain::answer(&self.gateway, question)
+    }
+
+    fn set_endpoint(
+        &self,
+        upstream: &str,
+        address: &str,
+        order: EndpointOrder,
+    ) -> Result<(), UnknownEndpoint> {
+        let upstreams = self.gateway.upstreams();
+        let upstream = upstreams.iter().find(|known| **known.name() == *upstream).ok_or(UnknownEndpoint)?;
+        let state = match order {
+            EndpointOrder::Drain => AdminState::Drain,
+            EndpointOrder::Down => AdminState::Down,
+            EndpointOrder::Up => AdminState::Up,
+        };
+        let changed =
+            upstream.set_admin_state(address, state, Instant::now()).map_err(|_| UnknownEndpoint)?;
+        if let Some(change) = changed {
+            weir_http::log_health_change(&self.gateway.log, &change);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! What `/api/v1/config` shows: the plan that is served, defaults filled in, secrets starred.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use weir_base::format_duration;
+use weir_http::{Limits, PolicyPlan, Timeouts};
+use weir_route::ValueTest;
+use weir_upstream::{
+    BalancePlan, BodyPlan, CheckPlan, EndpointPlan, HashKey, HealthPlan, HostPlan, UpstreamPlan,
+};
+
+use super::view;
+use crate::plan::{AdminPlan, ListenerPlan, LogPlan, RootPlan};
+
+/// The whole configuration in the words of the language.
+pub(super) fn show(plan: &RootPlan) -> Value {
+    let listeners: Map<String, Value> =
+        plan.listeners.iter().map(|(name, plan)| (name.to_string(), listener(plan))).collect();
+    let upstreams: Map<String, Value> =
+        plan.upstreams.iter().map(|(name, plan)| (name.to_string(), upstream(plan))).collect();
+    let routes: Vec<Value> = plan
+        .routes
+        .iter()
+        .map(|route| {
+            json!({
+                "name": &*route.name,
+                "place": route.place,
+                "match": route.rules.iter().map(|rule| view::rule_of(route, rule)).collect::<Vec<_>>(),
+                "policies": route.policies.iter().map(policy_name).collect::<Vec<_>>(),
+                "action": view::action(&route.action),
+                "timeout": route.timeout.map(format_duration),
+            })
+        })
+        .collect();
+    json!({
+        "workers": plan.workers,
+        "timeouts": timeouts(&plan.timeouts),
+        "limits": limits(&plan.limits.base, plan.limits.connections),
+        "listeners": listeners,
+        "routes": routes,
+        "upstreams": upstreams,
+        "admin": plan.admin.as_ref().map(admin),
+        "log": log(&plan.log),
+        "watch": plan.watch,
+        "files": plan.files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+        "warnings": plan.warnings,
+    })
+}
+
+/// The key that a policy is written with.
+pub(super) const fn policy_name(policy: &PolicyPlan) -> &'static str {
+    match policy {
+        PolicyPlan::Headers(_) => "headers",
+        PolicyPlan::SecurityHeaders(_) => "security_headers",
+        PolicyPlan::Rewrite(_) => "rewrite",
+        PolicyPlan::Status(_) => "status",
+        PolicyPlan::IpRules(_) => "ip_rules",
+        PolicyPlan::WebSocketOrigins(_) => "websocket_origins",
+        PolicyPlan::BodyLimit(_) => "body_limit",
+    }
+}
+
+/// What a header or a query entry must be, as it is written.
+pub(super) fn test(test: &ValueTest) -> Value {
+    match test {
+        // A value that is matched may be a key that callers prove themselves with.
+        ValueTest::Exact(_) => json!("***"),
+        ValueTest::Expression(_) => json!({ "regex": "***" }),
+        ValueTest::Present => json!({ "present": true }),
+    }
+}
+
+/// The effective settings of the checks.
+pub(super) fn health(plan: &HealthPlan) -> Value {
+    let active = plan.active.as_ref().map(|active| {
+        json!({
+            "interval": format_duration(active.interval),
+            "timeout": format_duration(active.timeout),
+            "up_after": active.up_after,
+            "down_after": active.down_after,
+            "check": check(&active.check),
+        })
+    });
+    let passive = plan.passive.as_ref().map(|passive| {
+        json!({
+            "failures": passive.failures,
+            "pause": format_duration(passive.pause),
+            "ejected_max": passive.ejected_max.to_string(),
+            "statuses": passive.statuses,
+        })
+    });
+    json!({ "active": active, "passive": passive })
+}
+
+fn check(check: &CheckPlan) -> Value {
+    let CheckPlan::Http(http) = check else { return json!({ "tcp": {} }) };
+    let statuses = http.statuses.iter().map(|range| format!("{}-{}", range.start(), range.end()));
+    let body = http.body.as_ref().map(|body| match body {
+        BodyPlan::Text(text) => json!(text),
+        BodyPlan::Regex(regex) => json!({ "regex": regex.as_str() }),
+        BodyPlan::Json { path, value } => json!({ "json": path, "value": value }),
+    });
+    json!({ "http": { "path": http.path, "host": http.host, "statuses": statuses.collect::<Vec<_>>(), "body": body } })
+}
+
+fn listener(plan: &ListenerPlan) -> Value {
+    json!({
+        "bind": plan.bind.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "unix_mode": format!("{:04o}", plan.unix_mode),
+        "normalize_path": plan.normalize_path,
+        "http": {},
+    })
+}
+
+fn upstream(plan: &UpstreamPlan) -> Value {
+    json!({
+        "balance": balance(&plan.balance),
+        "endpoints": plan.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        "host": match &plan.host {
+            HostPlan::Preserve => "preserve",
+            HostPlan::Endpoint => "endpoint",
+            HostPlan::Name(name) => name,
+        },
+        "connect_timeout": format_duration(plan.connect_timeout),
+        "response_timeout": format_duration(plan.response_timeout),
+        "idle_timeout": format_duration(plan.idle_timeout),
+        "pool": {
+            "idle_per_worker": plan.pool.idle_per_worker,
+            "idle_timeout": format_duration(plan.pool.idle_timeout),
+            "max_age": format_duration(plan.pool.max_age),
+        },
+        "queue": { "size": plan.queue.size, "timeout": format_duration(plan.queue.timeout) },
+        "retry": {
+            "attempts": plan.retry.attempts,
+            "statuses": plan.retry.statuses,
+            "non_idempotent": plan.retry.non_idempotent,
+            "budget": plan.retry.budget.to_string(),
+            "body_bytes_max": plan.retry.body_bytes_max,
+        },
+        "health": health(&plan.health),
+        "slow_start": plan.slow_start.map(format_duration),
+        "panic_threshold": plan.panic_threshold.to_string(),
+        "required": plan.required,
+    })
+}
+
+fn balance(plan: &BalancePlan) -> Value {
+    let key = |key: &HashKey| match key {
+        HashKey::ClientIp => "client_ip".to_owned(),
+        HashKey::Path => "path".to_owned(),
+        HashKey::Header(name) => format!("header:{name}"),
+        HashKey::Cookie(name) => format!("cookie:{name}"),
+        HashKey::Query(name) => format!("query:{name}"),
+    };
+    match plan {
+        BalancePlan::RoundRobin => json!("round_robin"),
+        BalancePlan::LeastConn => json!("least_conn"),
+        BalancePlan::RandomTwo => json!("random_two"),
+        BalancePlan::LeastTime => json!("least_time"),
+        BalancePlan::IpHash => json!("ip_hash"),
+        BalancePlan::Hash(by) => json!({ "hash": key(by) }),
+    }
+}
+
+fn endpoint(plan: &EndpointPlan) -> Value {
+    json!({
+        "address": plan.target.to_string(),
+        "weight": plan.weight,
+        "max_connections": plan.max_connections,
+        "backup": plan.backup,
+    })
+}
+
+fn timeouts(plan: &Timeouts) -> Value {
+    let text = |duration: Duration| format_duration(duration);
+    json!({
+        "request_head": text(plan.request_head),
+        "keep_alive": text(plan.keep_alive),
+        "body_idle": text(plan.body_idle),
+        "stream_idle": text(plan.stream_idle),
+        "upgrade_idle": text(plan.upgrade_idle),
+        "drain": text(plan.drain),
+    })
+}
+
+fn limits(plan: &Limits, connections: Option<u32>) -> Value {
+    json!({
+        "header_bytes": plan.header_bytes,
+        "headers": plan.headers,
+        "connections": connections,
+        "connections_per_ip": plan.connections_per_ip,
+        "requests_per_connection": plan.requests_per_connection,
+    })
+}
+
+fn admin(plan: &AdminPlan) -> Value {
+    json!({
+        "bind": plan.bind.to_string(),
+        "hosts": plan.hosts,
+        "token": plan.token.as_ref().map(ToString::to_string),
+        "unix_mode": format!("{:04o}", plan.unix_mode),
+    })
+}
+
+fn log(plan: &LogPlan) -> Value {
+    let word = |text: String| text.to_ascii_lowercase();
+    json!({
+        "level": plan.level.as_str(),
+        "format": word(format!("{:?}", plan.format)),
+        "service_name": plan.service_name,
+        "access_sample": plan.access.sample.to_string(),
+    })
+}

@@ -1,0 +1,187 @@
+//! The metrics that nobody below knows: endpoints, listeners, revisions, and the plane that changes with them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use weir_telemetry::process::Process;
+use weir_telemetry::{Collect, Exposition, Kind};
+use weir_upstream::EndpointState;
+use weir_upstream::status::{EndpointStatus, UpstreamStatus};
+
+use crate::run::Gateway;
+
+/// Registers everything that is shown for the gateway's whole life.
+pub(super) fn register(gateway: &Arc<Gateway>) {
+    let registry = &gateway.registry;
+    registry.register(Arc::new(Process::new(env!("CARGO_PKG_VERSION"))));
+    registry.register(Arc::clone(&gateway.stats) as Arc<dyn Collect>);
+    registry.register(Arc::new(gateway.access.clone()));
+    // Weak: the registry belongs to the gateway, which would otherwise keep itself.
+    registry.register_weak(Arc::downgrade(gateway) as std::sync::Weak<dyn Collect>);
+}
+
+impl Collect for Gateway {
+    fn collect(&self, out: &mut Exposition) {
+        self.live.load().collect(out);
+        revisions(self, out);
+        listeners(self, out);
+        let now = Instant::now();
+        let upstreams: Vec<UpstreamStatus> =
+            self.upstreams().iter().map(|upstream| upstream.status(now)).collect();
+        upstreams.iter().for_each(|upstream| whole(upstream, out));
+        for upstream in &upstreams {
+            upstream.endpoints.iter().for_each(|endpoint| each(&upstream.name, endpoint, out));
+        }
+    }
+}
+
+fn revisions(gateway: &Gateway, out: &mut Exposition) {
+    let reloads = &gateway.reloads;
+    out.family("weir_config_revision", "The revision of the configuration that is served.", Kind::Gauge)
+        .sample(&[], gateway.revision() as f64);
+    out.family("weir_config_reloads_total", "Reloads by result.", Kind::Counter)
+        .sample(&[("result", "success")], reloads.succeeded() as f64)
+        .sample(&[("result", "failure")], reloads.failed() as f64);
+    out.family(
+        "weir_config_last_reload_successful",
+        "Whether the last reload, or the start, was taken.",
+        Kind::Gauge,
+    )
+    .sample(&[], f64::from(u8::from(reloads.last_succeeded())));
+    out.family(
+        "weir_config_last_reload_success_timestamp_seconds",
+        "When the configuration that is served was taken, in Unix time.",
+        Kind::Gauge,
+    )
+    .sample(&[], seconds(reloads.last_success()));
+}
+
+fn listeners(gateway: &Gateway, out: &mut Exposition) {
+    // A listener may have several addresses.
+    let mut open: BTreeMap<String, i64> = BTreeMap::new();
+    for (name, _, connections) in gateway.listeners() {
+        *open.entry(name).or_default() += connections;
+    }
+    let family =
+        out.family("weir_listener_connections", "Open client connections, by listener.", Kind::Gauge);
+    for (name, connections) in open {
+        family.sample(&[("listener", &name)], connections as f64);
+    }
+}
+
+fn whole(upstream: &UpstreamStatus, out: &mut Exposition) {
+    let rows: [(&str, &str, Kind, f64); 9] = [
+        ("endpoints", "Endpoints known, by upstream.", Kind::Gauge, upstream.endpoints.len() as f64),
+        (
+            "endpoints_available",
+            "Endpoints available by their own health, by upstream.",
+            Kind::Gauge,
+            f64::from(upstream.available),
+        ),
+        (
+            "panic",
+            "Whether all endpoints are used because too few are available, by upstream.",
+            Kind::Gauge,
+            f64::from(u8::from(upstream.panic)),
+        ),
+        (
+            "retries_in_flight",
+            "Retries in flight, by upstream.",
+            Kind::Gauge,
+            f64::from(upstream.retries_in_flight),
+        ),
+        (
+            "retries_refused_total",
+            "Retries that the budget refused, by upstream.",
+            Kind::Counter,
+            upstream.retries_refused as f64,
+        ),
+        (
+            "queue_waiting",
+            "Requests that wait for an endpoint, by upstream.",
+            Kind::Gauge,
+            f64::from(upstream.queue.waiting),
+        ),
+        (
+            "queue_waits_total",
+            "Requests that ever waited, by upstream.",
+            Kind::Counter,
+            upstream.queue.waits as f64,
+        ),
+        (
+            "queue_full_total",
+            "Requests refused because the queue was full, by upstream.",
+            Kind::Counter,
+            upstream.queue.full as f64,
+        ),
+        (
+            "queue_timeouts_total",
+            "Requests that gave up waiting, by upstream.",
+            Kind::Counter,
+            upstream.queue.timeouts as f64,
+        ),
+    ];
+    for (name, help, kind, value) in rows {
+        out.family(&format!("weir_upstream_{name}"), help, kind)
+            .sample(&[("upstream", &upstream.name)], value);
+    }
+}
+
+fn each(upstream: &str, endpoint: &EndpointStatus, out: &mut Exposition) {
+    let labels = [("upstream", upstream), ("endpoint", &*endpoint.label)];
+    let mut put = |name: &str, help: &str, kind: Kind, value: f64| {
+        out.family(&format!("weir_endpoint_{name}"), help, kind).sample(&labels, value);
+    };
+    put("requests_total", "Requests sent, by endpoint.", Kind::Counter, endpoint.requests as f64);
+    put("in_flight", "Requests in flight, by endpoint.", Kind::Gauge, f64::from(endpoint.in_flight));
+    put("weight", "The weight in force, by endpoint.", Kind::Gauge, f64::from(endpoint.weight_now) / 100.0);
+    put(
+        "ejections_total",
+        "Pauses after failures in a row, by endpoint.",
+        Kind::Counter,
+        endpoint.ejections as f64,
+    );
+    if let Some(check) = &endpoint.last_check {
+        put(
+            "last_check_timestamp_seconds",
+            "When the last active check ended, in Unix time, by endpoint.",
+            Kind::Gauge,
+            seconds(check.at),
+        );
+        put(
+            "last_check_duration_seconds",
+            "How long the last active check took, by endpoint.",
+            Kind::Gauge,
+            check.took.as_secs_f64(),
+        );
+        put(
+            "last_check_successful",
+            "Whether the last active check was good, by endpoint.",
+            Kind::Gauge,
+            f64::from(u8::from(check.fault.is_none())),
+        );
+    }
+    let failures =
+        out.family("weir_endpoint_failures_total", "Failed attempts, by endpoint and kind.", Kind::Counter);
+    for (kind, count) in endpoint.failures {
+        failures.sample(&[labels[0], labels[1], ("kind", kind.as_str())], count as f64);
+    }
+    let states = out.family("weir_endpoint_state", "1 for the state that an endpoint is in.", Kind::Gauge);
+    for state in STATES {
+        let is_in = f64::from(u8::from(endpoint.state == state));
+        states.sample(&[labels[0], labels[1], ("state", state.as_str())], is_in);
+    }
+}
+
+const STATES: [EndpointState; 5] = [
+    EndpointState::Up,
+    EndpointState::CheckFailed,
+    EndpointState::Ejected,
+    EndpointState::Drained,
+    EndpointState::SwitchedOff,
+];
+
+fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
