@@ -87,7 +87,7 @@ impl Connection {
         listener: Arc<ListenerState>,
         worker: Arc<Worker>,
         plane: &Plane,
-    ) -> Result<Self, (Socket, Refusal)> {
+    ) -> Result<Box<Self>, (Socket, Refusal)> {
         let shared = &worker.shared;
         let limits = &plane.limits;
         if shared.open.fetch_add(1, Ordering::Relaxed) >= limits.connections {
@@ -116,7 +116,7 @@ impl Connection {
         let peer_text = PeerText::new(peer.map(|peer| peer.ip().to_canonical()));
         let io = Io::new(socket);
         let patience = Patience::of(plane);
-        Ok(Self {
+        Ok(Box::new(Self {
             io,
             peer,
             listener,
@@ -129,7 +129,7 @@ impl Connection {
             id,
             counts_per_ip,
             peer_text,
-        })
+        }))
     }
 
     /// The peer's address; none on unix sockets.

@@ -12,7 +12,7 @@ use weir_upstream::UpstreamPlan;
 
 /// A whole configuration, checked.
 #[derive(Debug)]
-pub struct RootPlan {
+pub(crate) struct RootPlan {
     /// Worker threads; one per core unless given. A change needs a restart.
     pub workers: usize,
     /// Whose forwarding fields are believed.
@@ -41,7 +41,7 @@ pub struct RootPlan {
 
 /// `limits` as checked.
 #[derive(Debug, Clone, Copy)]
-pub struct LimitsPlan {
+pub(crate) struct LimitsPlan {
     /// All but `connections`, which is the default there.
     pub base: Limits,
     /// Open client connections; what the descriptor limit allows unless given.
@@ -50,7 +50,7 @@ pub struct LimitsPlan {
 
 /// One listener as checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenerPlan {
+pub(crate) struct ListenerPlan {
     /// At least one address.
     pub bind: Vec<BindAddress>,
     /// The mode of unix sockets.
@@ -61,7 +61,7 @@ pub struct ListenerPlan {
 
 /// One route as checked.
 #[derive(Debug)]
-pub struct RoutePlan {
+pub(crate) struct RoutePlan {
     /// Given, or made of its place: `routes[3]`.
     pub name: Arc<str>,
     /// Where it was written: `file:line`.
@@ -80,7 +80,7 @@ pub struct RoutePlan {
 
 /// A route's action as checked.
 #[derive(Debug)]
-pub enum ActionPlan {
+pub(crate) enum ActionPlan {
     /// Names of upstreams that exist, with weights that sum to at least one.
     Forward(Vec<(Arc<str>, u32)>),
     /// To another place.
@@ -91,7 +91,7 @@ pub enum ActionPlan {
 
 /// `admin` as checked.
 #[derive(Debug, Clone)]
-pub struct AdminPlan {
+pub(crate) struct AdminPlan {
     /// Loopback unless there is a token.
     pub bind: BindAddress,
     /// Host names that are answered beside loopback and the bind address.
@@ -104,7 +104,7 @@ pub struct AdminPlan {
 
 /// `log` as checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogPlan {
+pub(crate) struct LogPlan {
     /// The least level of events that are written.
     pub level: Level,
     /// How events and access lines are written.

@@ -17,22 +17,28 @@ use crate::worker::Worker;
 
 /// Serves one client connection to its end.
 ///
-/// While it waits for a request it is this future and nothing else: buffers, heads and the state of an exchange
-/// exist only while there is one.
-pub async fn serve(
+/// While it waits for a request it is this future and a box, and nothing else: buffers, heads and the state of an
+/// exchange exist only while there is one. What is captured is kept small on purpose: a future has room for its
+/// captures beside the variables that they are moved to.
+pub fn serve(
     socket: Socket,
     peer: Option<SocketAddr>,
     listener: Arc<ListenerState>,
     worker: Arc<Worker>,
-) {
+) -> impl Future<Output = ()> + Send {
     worker.shared.stats.accepted(worker.shard);
     let plane = worker.plane();
     let admitted = Connection::admit(socket, peer, listener, Arc::clone(&worker), &plane);
-    drop(plane);
-    let mut connection = match admitted {
-        Ok(connection) => connection,
-        Err((socket, refusal)) => return Box::pin(refuse(socket, refusal, worker)).await,
-    };
+    let admitted = admitted.map_err(|(socket, refusal)| Box::pin(refuse(socket, refusal, worker)));
+    async move {
+        match admitted {
+            Ok(connection) => converse(connection).await,
+            Err(refusing) => refusing.await,
+        }
+    }
+}
+
+async fn converse(mut connection: Box<Connection>) {
     while readable(&mut connection).await {
         match Box::pin(active(&mut connection)).await {
             Active::Idle => {}
@@ -199,7 +205,7 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 256 << 10;
 
 /// Ends the writing side and reads what the client still sends, for a while (RFC 9112 section 9.6).
-async fn linger(mut connection: Connection) {
+async fn linger(mut connection: Box<Connection>) {
     connection.deadline.set(Instant::now(), LINGER);
     let mut read = 0;
     let mut shut = false;

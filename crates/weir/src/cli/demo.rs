@@ -4,20 +4,23 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::DemoArgs;
 use super::proxy::Text;
 use crate::run;
 
-/// Runs the example on this port until a signal ends it.
+/// Runs the example until a signal ends it.
 ///
 /// The two services are listeners of the same process on unix sockets in a folder of their own, so that the
 /// example needs no other program and no other port.
-pub fn run(port: u16, admin_port: u16) -> ExitCode {
+pub(super) fn run(args: &DemoArgs) -> ExitCode {
+    // A demo beside a demo: where the kernel chooses the port, it chooses the admin address's too.
+    let admin_port = if args.port == 0 { 0 } else { 9090 };
     let folder = std::env::temp_dir().join(format!("weir-demo-{}", std::process::id()));
     if let Err(error) = std::fs::create_dir_all(&folder) {
         eprintln!("error: cannot make the folder {}: {error}", folder.display());
         return ExitCode::FAILURE;
     }
-    let source = Text::new("weir demo", configuration(&folder, port, admin_port));
+    let source = Text::new("weir demo", configuration(&folder, args.port, admin_port));
     let code = run::run(Arc::new(source), move |gateway| print_what_to_try(gateway));
     // The sockets are gone with their listeners; a folder that is left behind does no harm.
     let _left = std::fs::remove_dir(&folder);
@@ -67,8 +70,7 @@ routes:
       headers: {{ content-type: text/plain }}
       body: |
         The second service was asked: {{method}} {{uri}}
-        host {{host}}, for {{header.x-forwarded-for}} over {{header.x-forwarded-proto}}
-        request {{header.x-request-id}}
+        host {{host}}, accept {{header.accept}}, trace {{trace_id}}
 
 upstreams:
   hello: {{ endpoints: ["{hello}"], health: {{ active: {{ http: {{ path: /health }} }} }} }}
@@ -85,7 +87,11 @@ watch: off
 fn print_what_to_try(gateway: &run::Gateway) {
     let addresses = gateway.listeners();
     let address = |name: &str| {
-        addresses.iter().find(|(known, ..)| known == name).map_or("?", |(_, address, _)| address.as_str()).to_owned()
+        addresses
+            .iter()
+            .find(|(known, ..)| known == name)
+            .map_or("?", |(_, address, _)| address.as_str())
+            .to_owned()
     };
     let web = address("web");
     let admin = gateway.admin_address().unwrap_or_else(|| "127.0.0.1:9090".to_owned());

@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and who answers.
 
+mod ask;
 mod check;
 mod demo;
 mod explain;

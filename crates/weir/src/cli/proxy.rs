@@ -7,7 +7,7 @@ use crate::plan::RootPlan;
 use crate::run::{self, Rejected, Source};
 
 /// Serves `listen` and forwards everything to `to`.
-pub fn run(listen: &str, to: &[String]) -> ExitCode {
+pub(super) fn run(listen: &str, to: &[String]) -> ExitCode {
     run::run(Arc::new(Text::new("weir proxy", configuration(listen, to))), |_| {})
 }
 

@@ -28,7 +28,13 @@ fn page() -> String {
     page.push_str("\n## errors\n\nWhat Weir itself answers, in `weir-error` and in the body's `type`.\n\n| code | status | at fault | meaning |\n|---|---|---|---|\n");
     for code in ErrorCode::ALL {
         let origin = code.origin().as_str();
-        let _ = writeln!(page, "| `{}` | {} | {origin} | {} |", code.as_str(), code.status(), cell(code.doc().trim()));
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {origin} | {} |",
+            code.as_str(),
+            code.status(),
+            cell(code.doc().trim())
+        );
     }
     page
 }

@@ -1,6 +1,6 @@
 //! `weir run`: the gateway, from a file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::plan::RootPlan;
 use crate::run::{self, Rejected, Source};
 
 /// Runs until a signal ends it.
-pub fn run(file: PathBuf) -> ExitCode {
+pub(super) fn run(file: PathBuf) -> ExitCode {
     run::run(Arc::new(File(file)), |_| {})
 }
 
@@ -23,9 +23,4 @@ impl Source for File {
     fn name(&self) -> String {
         self.0.display().to_string()
     }
-}
-
-/// The file that is used where none is named.
-pub fn default_file() -> PathBuf {
-    Path::new("weir.yaml").to_owned()
 }

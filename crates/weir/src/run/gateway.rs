@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
-use weir_http::{HttpStats, Limits, ListenerPlan, Plane, PlanePlan, RoutePlan, SplitPlan, Worker, WorkerShared};
+use weir_http::{
+    HttpStats, Limits, ListenerPlan, Plane, PlanePlan, RoutePlan, SplitPlan, Worker, WorkerShared,
+};
 use weir_net::{BindError, DescriptorLimit};
 use weir_route::{RouteTable, Rule};
 use weir_task::{Drain, Live, Phase};
@@ -22,7 +24,7 @@ use crate::plan::{ActionPlan, RootPlan};
 const DESCRIPTORS_RESERVED: u64 = 64;
 
 /// The running gateway.
-pub struct Gateway {
+pub(crate) struct Gateway {
     pub(crate) live: Arc<Live<Plane>>,
     pub(crate) shared: Arc<WorkerShared>,
     pub(crate) stats: Arc<HttpStats>,
@@ -53,7 +55,7 @@ struct State {
 
 /// Why a start failed.
 #[derive(Debug, Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -64,7 +66,7 @@ pub enum StartError {
 
 /// Why a reload failed; the running configuration is untouched.
 #[derive(Debug, Error)]
-pub enum ReloadError {
+pub(crate) enum ReloadError {
     /// A new address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -76,7 +78,12 @@ impl Gateway {
     /// # Errors
     ///
     /// [`StartError`]; nothing is left running then.
-    pub fn start(plan: RootPlan, log: Log, access: AccessLog, descriptors: DescriptorLimit) -> Result<Arc<Self>, StartError> {
+    pub fn start(
+        plan: RootPlan,
+        log: Log,
+        access: AccessLog,
+        descriptors: DescriptorLimit,
+    ) -> Result<Arc<Self>, StartError> {
         let started = Instant::now();
         let plan = Arc::new(plan);
         let workers = plan.workers;
@@ -90,8 +97,13 @@ impl Gateway {
         let shared = WorkerShared::new(Arc::clone(&live), Arc::clone(&stats), log.clone());
         let mut threads = Vec::new();
         for index in 0..workers {
-            let worker =
-                Worker::new(Arc::clone(&shared), Shard(index as u16), access.for_worker(), drain.signal(), started);
+            let worker = Worker::new(
+                Arc::clone(&shared),
+                Shard(index as u16),
+                access.for_worker(),
+                drain.signal(),
+                started,
+            );
             threads.push(WorkerThread::start(index, worker, drain.signal()).map_err(StartError::Worker)?);
         }
         let log_for_changes = log.clone();
@@ -198,9 +210,10 @@ impl Gateway {
     /// Names, addresses and open connections of the listeners.
     pub fn listeners(&self) -> Vec<(String, String, i64)> {
         let state = self.state();
-        let row = |(name, address, listener): (&Arc<str>, &weir_net::BindAddress, &weir_http::ListenerState)| {
-            (name.to_string(), address.to_string(), listener.open_connections())
-        };
+        let row =
+            |(name, address, listener): (&Arc<str>, &weir_net::BindAddress, &weir_http::ListenerState)| {
+                (name.to_string(), address.to_string(), listener.open_connections())
+            };
         state.listeners.iter().map(row).collect()
     }
 
@@ -218,7 +231,11 @@ impl Gateway {
     pub async fn shut_down(&self, limit: Duration) {
         self.ready.store(false, Ordering::Relaxed);
         let deadline = Instant::now() + limit;
-        self.log.event(Level::Info, "draining", &[("connections", Value::I64(self.stats.open_connections()))]);
+        self.log.event(
+            Level::Info,
+            "draining",
+            &[("connections", Value::I64(self.stats.open_connections()))],
+        );
         // The signal first: answers from here on say that the connection closes.
         self.drain.begin(deadline);
         {
@@ -232,7 +249,10 @@ impl Gateway {
         loop {
             looks.tick().await;
             let stopped = self.drain.phase() == Phase::Stop;
-            if stopped || Instant::now() >= deadline || (self.stats.open_connections() == 0 && self.has_no_queue()) {
+            if stopped
+                || Instant::now() >= deadline
+                || (self.stats.open_connections() == 0 && self.has_no_queue())
+            {
                 break;
             }
         }
@@ -292,14 +312,14 @@ fn compile_plane(
     let by_id: HashMap<u32, ListenerPlan> = plan
         .listeners
         .iter()
-        .map(|(name, listener)| (listeners.id(name), ListenerPlan { normalize_path: listener.normalize_path }))
+        .map(|(name, listener)| {
+            (listeners.id(name), ListenerPlan { normalize_path: listener.normalize_path })
+        })
         .collect();
     let spare = descriptors.soft.saturating_sub(DESCRIPTORS_RESERVED);
     let allowed = u32::try_from(spare).unwrap_or(u32::MAX).max(1);
-    let limits = Limits {
-        connections: plan.limits.connections.unwrap_or(u32::MAX).min(allowed),
-        ..plan.limits.base
-    };
+    let limits =
+        Limits { connections: plan.limits.connections.unwrap_or(u32::MAX).min(allowed), ..plan.limits.base };
     let plane = PlanePlan {
         table,
         routes,
@@ -325,7 +345,10 @@ fn compile_rules(plan: &RootPlan, listeners: &mut Listeners) -> Vec<Rule> {
     rules
 }
 
-fn compile_action(action: &ActionPlan, upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>) -> weir_http::ActionPlan {
+fn compile_action(
+    action: &ActionPlan,
+    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+) -> weir_http::ActionPlan {
     match action {
         ActionPlan::Forward(shares) => {
             let share = |(name, weight): &(Arc<str>, u32)| {

@@ -142,7 +142,9 @@ impl Listeners {
 
     /// Names, addresses with the ports that the kernel chose, and states.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &BindAddress, &ListenerState)> {
-        self.running.values().map(|running| (&running.state.name, running.listener.address(), &*running.state))
+        self.running
+            .values()
+            .map(|running| (&running.state.name, running.listener.address(), &*running.state))
     }
 
     /// Stops all accepting; what the kernel has taken in is still served.

@@ -6,5 +6,5 @@ mod process;
 mod reload_stats;
 mod worker;
 
-pub use gateway::{Gateway, ReloadError, StartError};
-pub use process::{Rejected, Reloads, Source, run};
+pub(crate) use gateway::Gateway;
+pub(crate) use process::{Rejected, Reloads, Source, run};

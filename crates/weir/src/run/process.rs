@@ -13,7 +13,7 @@ use super::gateway::Gateway;
 use crate::plan::RootPlan;
 
 /// Where the configuration comes from.
-pub trait Source: Send + Sync {
+pub(crate) trait Source: Send + Sync {
     /// Reads and checks the whole of it.
     ///
     /// # Errors
@@ -27,7 +27,7 @@ pub trait Source: Send + Sync {
 
 /// A configuration that is not used, and why.
 #[derive(Debug, Clone)]
-pub struct Rejected {
+pub(crate) struct Rejected {
     /// For people: every problem with its place, and the count.
     pub text: String,
     /// For programs: the same as a list.
@@ -36,12 +36,15 @@ pub struct Rejected {
 
 /// Asks the one reload task for a reload and waits for its answer.
 #[derive(Debug, Clone)]
-pub struct Reloads(mpsc::Sender<oneshot::Sender<Result<u64, Rejected>>>);
+pub(crate) struct Reloads(mpsc::Sender<oneshot::Sender<Result<u64, Rejected>>>);
 
 /// Reload requests that wait; further callers wait for room.
 const RELOADS_QUEUED_MAX: usize = 16;
 
-/// Changes of files that come one after the other are one reload.
+/// How long requests to the admin address may still take once everything else has ended.
+const ADMIN_GOODBYE: Duration = Duration::from_millis(500);
+
+/// Threads of the control runtime; data never waits for them.
 const CONTROL_THREADS: usize = 2;
 
 impl Reloads {
@@ -62,7 +65,7 @@ impl Reloads {
 }
 
 /// Runs the gateway until a signal ends it. `started` is called once it serves.
-pub fn run(source: Arc<dyn Source>, started: impl FnOnce(&Gateway) + Send) -> ExitCode {
+pub(crate) fn run(source: Arc<dyn Source>, started: impl FnOnce(&Gateway) + Send) -> ExitCode {
     let descriptors = weir_net::raise_descriptor_limit();
     let plan = match source.load() {
         Ok(plan) => plan,
@@ -167,12 +170,18 @@ async fn live(
         () = gateway.shut_down(limit) => {}
         () = again => {}
     }
-    drop(admin);
+    if let Some(admin) = admin {
+        admin.shut_down(ADMIN_GOODBYE).await;
+    }
     ExitCode::SUCCESS
 }
 
 /// Loads, checks and swaps; what goes wrong is logged whole and changes nothing.
-async fn reload(gateway: &Arc<Gateway>, source: &Arc<dyn Source>, watch: &mut Watching) -> Result<u64, Rejected> {
+async fn reload(
+    gateway: &Arc<Gateway>,
+    source: &Arc<dyn Source>,
+    watch: &mut Watching,
+) -> Result<u64, Rejected> {
     let loading = Arc::clone(source);
     let begun = std::time::Instant::now();
     // Reading files and checking ten thousand routes is work for the blocking pool, not for this task.
@@ -187,7 +196,9 @@ async fn reload(gateway: &Arc<Gateway>, source: &Arc<dyn Source>, watch: &mut Wa
                 let _on_the_control_runtime = handle.enter();
                 gateway.reload(plan)
             });
-            swap.await.map_err(|error| error.to_string()).and_then(|swapped| swapped.map_err(|error| error.to_string()))
+            swap.await
+                .map_err(|error| error.to_string())
+                .and_then(|swapped| swapped.map_err(|error| error.to_string()))
                 .map_err(|text| Rejected { problems: serde_json::json!([{ "message": text }]), text })
         }
         Ok(Err(rejected)) => Err(rejected),

@@ -27,7 +27,11 @@ pub(super) struct WorkerThread {
 
 impl WorkerThread {
     /// Starts the thread; `stop` ends it.
-    pub(super) fn start(index: usize, worker: Arc<Worker>, mut stop: weir_task::DrainSignal) -> io::Result<Self> {
+    pub(super) fn start(
+        index: usize,
+        worker: Arc<Worker>,
+        mut stop: weir_task::DrainSignal,
+    ) -> io::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -106,7 +110,12 @@ impl Acceptor {
 /// How long a worker waits after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-async fn accept(socket: ListenerSocket, state: Arc<ListenerState>, worker: Arc<Worker>, wake: Arc<tokio::sync::Notify>) {
+async fn accept(
+    socket: ListenerSocket,
+    state: Arc<ListenerState>,
+    worker: Arc<Worker>,
+    wake: Arc<tokio::sync::Notify>,
+) {
     let acceptor = match Acceptor::new(socket) {
         Ok(acceptor) => acceptor,
         Err(error) => return worker.log_accept_failure(&state, &error),
@@ -135,7 +144,10 @@ async fn accept(socket: ListenerSocket, state: Arc<ListenerState>, worker: Arc<W
 async fn accept_failed(worker: &Arc<Worker>, state: &ListenerState, error: &io::Error) {
     if is_out_of_descriptors(error) {
         worker.descriptors_ran_out();
-    } else if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted | io::ErrorKind::InvalidInput) {
+    } else if matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted | io::ErrorKind::InvalidInput
+    ) {
         // The client was gone before it was accepted.
         return;
     } else {

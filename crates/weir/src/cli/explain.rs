@@ -1,0 +1,4 @@
+//! stub
+pub(crate) fn run(_: &super::ExplainArgs) -> std::process::ExitCode {
+    std::process::ExitCode::FAILURE
+}
