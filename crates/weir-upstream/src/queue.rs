@@ -185,3 +185,6 @@ impl Drop for Place<'_> {
         let _waiter = at.and_then(|at| self.queue.take(&mut line, at));
     }
 }
+
+#[cfg(test)]
+mod tests;

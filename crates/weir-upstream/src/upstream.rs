@@ -383,3 +383,6 @@ fn rules<'a>(plan: &UpstreamPlan, roster: &'a Roster) -> Rules<'a> {
         carry: &roster.carry,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,13 @@ use crate::balancer::{Balancer, Candidates, Carry, Kind, Member};
 use crate::health::Standing;
 use crate::{Endpoint, EndpointState, Lease, PickError, PickRequest, Tried};
 
+/// How long the view of a long list is good enough although something changed, for each of its endpoints: building it
+/// takes about a tenth of that, and when thousands change one after the other nobody is to build it thousands of times.
+const REST: Duration = Duration::from_micros(1);
+
+/// Shorter lists are built anew at every change.
+const SHORT: usize = 512;
+
 /// The endpoints with the weights that hold now, ready to be picked from; replaced when something changes.
 pub(crate) struct View {
     pub(crate) endpoints: Arc<[Arc<Endpoint>]>,
@@ -14,6 +21,8 @@ pub(crate) struct View {
     pub(crate) version: u64,
     /// When it changes by itself: a pause ends, a ramp rises.
     pub(crate) holds_until: Option<Instant>,
+    /// Until when changes may wait.
+    rests_until: Option<Instant>,
     primaries: Group,
     backups: Group,
     pub(crate) is_panic: bool,
@@ -63,6 +72,7 @@ impl View {
             endpoints: Arc::clone(endpoints),
             version,
             holds_until: standings.iter().filter_map(|standing| standing.holds_until).min(),
+            rests_until: (endpoints.len() > SHORT).then(|| now + REST * endpoints.len() as u32),
             primaries: group(false),
             backups: group(true),
             is_panic,
@@ -71,9 +81,10 @@ impl View {
         }
     }
 
-    /// Whether it still says how things are.
+    /// Whether it still says how things are, or well enough.
     pub(crate) fn holds(&self, version: u64, now: Instant) -> bool {
-        self.version == version && self.holds_until.is_none_or(|until| now < until)
+        (self.version == version && self.holds_until.is_none_or(|until| now < until))
+            || self.rests_until.is_some_and(|until| now < until)
     }
 
     /// Chooses an endpoint and takes a slot of it: among the primaries, or among the backups if every available primary

@@ -37,18 +37,29 @@ impl RoundRobin {
 
     /// The member whose turn it is, open or not; takes the turn. `None` if no member has weight.
     pub(crate) fn next(&self) -> Option<usize> {
-        let length = u32::try_from(self.sequence.len()).expect("a sequence is bounded when it is built");
-        (length > 0).then(|| usize::from(self.sequence[(self.carry.next_turn() % length) as usize]))
+        self.turn().map(|at| usize::from(self.sequence[at]))
+    }
+
+    /// The place in the sequence whose turn it is; takes the turn.
+    fn turn(&self) -> Option<usize> {
+        // Bounded when it is built; dividing 32 bits takes half the time of dividing 64.
+        match self.sequence.len() as u32 {
+            0 => None,
+            // The only one needs no turn, which all workers would write to.
+            1 => Some(0),
+            length => Some((self.carry.next_turn() % length) as usize),
+        }
     }
 }
 
 impl Balancer for RoundRobin {
     fn pick(&self, candidates: &Candidates<'_>, _request: &PickRequest) -> Option<usize> {
-        if self.sequence.is_empty() {
-            return None;
+        let at = self.turn()?;
+        let first = usize::from(self.sequence[at]);
+        if candidates.is_open(first) {
+            return Some(first);
         }
-        let turn = self.carry.next_turn() as usize % self.sequence.len();
-        let (before, from) = self.sequence.split_at(turn);
+        let (before, from) = self.sequence.split_at(at);
         // Skipping ahead, instead of to the next member, spreads the turns of a blocked one over the others.
         from.iter().chain(before).map(|&index| usize::from(index)).find(|&index| candidates.is_open(index))
     }
