@@ -23,3 +23,6 @@ pub use gateway::{EndpointOrder, Gateway, Readiness, ReloadAnswer, ReloadRejecte
 pub use guard::Guard;
 pub use handle::{HANDLE_TIMEOUT, READY_TIMEOUT};
 pub use server::{CONNECTIONS_MAX, Server, StartError};
+
+#[cfg(test)]
+mod tests;
