@@ -10,7 +10,7 @@ impl FxHasher {
     #[inline]
     fn mix(&mut self, word: u64) {
         // The odd multiplier of the golden ratio, folded so that high bits reach the low ones that tables use.
-        let product = u128::from(self.0 ^ word) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let product = u128::from(self.0 ^ word) * 0x9e37_79b9_7f4a_7c15;
         self.0 = (product as u64) ^ ((product >> 64) as u64);
     }
 }

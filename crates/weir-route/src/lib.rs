@@ -3,6 +3,7 @@
 //! Requests are matched in one normal form, which is also what is forwarded ([`normalize_path`], [`normalize_host`]).
 //! What has no safe normal form is refused with a typed error. Patterns are parsed into values that cannot be wrong.
 
+mod explain;
 mod hash;
 mod host;
 mod path;
@@ -13,6 +14,7 @@ mod rule;
 mod table;
 mod trie;
 
+pub use explain::{Advantage, Explanation, NEAR_MISSES_MAX, NearMiss, PathKind, Rank, Reason, Winner};
 pub use host::{HOST_BYTES_MAX, Host, HostError, normalize_host};
 pub use path::{PathError, normalize_path};
 pub use pattern::{

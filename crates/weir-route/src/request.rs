@@ -69,13 +69,7 @@ impl ValueTest {
     }
 
     pub(crate) fn holds_for_query(&self, name: &str, query: &[u8]) -> bool {
-        query.split(|&b| b == b'&').any(|pair| {
-            let (key, value) = match memchr::memchr(b'=', pair) {
-                Some(at) => (&pair[..at], &pair[at + 1..]),
-                None => (pair, &b""[..]),
-            };
-            decoded_equals(key, name.as_bytes()) && self.holds_decoded(value)
-        })
+        entries(query).any(|(key, value)| decoded_equals(key, name.as_bytes()) && self.holds_decoded(value))
     }
 
     fn holds_decoded(&self, value: &[u8]) -> bool {
@@ -89,6 +83,19 @@ impl ValueTest {
             Self::Expression(expression) => expression.is_match(&decoded(value).collect::<Vec<u8>>()),
         }
     }
+}
+
+/// Names and values of a query as they are written; a name alone has an empty value.
+fn entries(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    query.split(|&b| b == b'&').filter(|pair| !pair.is_empty()).map(|pair| match memchr::memchr(b'=', pair) {
+        Some(at) => (&pair[..at], &pair[at + 1..]),
+        None => (pair, &b""[..]),
+    })
+}
+
+/// The value of the first entry with this name, as it is written.
+pub(crate) fn query_value<'a>(name: &str, query: &'a [u8]) -> Option<&'a [u8]> {
+    entries(query).find(|(key, _)| decoded_equals(key, name.as_bytes())).map(|(_, value)| value)
 }
 
 fn decoded_equals(encoded: &[u8], text: &[u8]) -> bool {

@@ -96,23 +96,26 @@ impl RouteTable {
 
     /// The id of the rule that wins; its parameters are in `params`. Never allocates, but for an expression on a
     /// percent-encoded query value.
+    #[inline]
     pub fn lookup(&self, request: &RequestView<'_>, params: &mut Params) -> Option<u32> {
+        let winner = self.win(request, params)?;
+        Some(self.candidates[winner as usize].rule.id)
+    }
+
+    /// The place of the candidate that wins.
+    pub(crate) fn win(&self, request: &RequestView<'_>, params: &mut Params) -> Option<u32> {
         params.names = None;
         let winner =
             self.matching_hosts(request.host).find_map(|host| self.lookup_host(host, request, params))?;
-        let candidate = &self.candidates[winner as usize];
-        params.names.clone_from(&candidate.names);
-        Some(candidate.rule.id)
+        params.names.clone_from(&self.candidates[winner as usize].names);
+        Some(winner)
     }
 
     /// The host patterns that cover a host, the most specific first.
     pub(crate) fn matching_hosts(&self, host: &[u8]) -> impl Iterator<Item = &HostRules> {
         let exact = self.exact.get(host);
-        let wildcards = (!self.wildcard.is_empty())
-            .then(|| Suffixes { rest: host, labels_max: self.wildcard_labels_max })
-            .into_iter()
-            .flatten()
-            .filter_map(|suffix| self.wildcard.get(suffix));
+        let wildcards =
+            Suffixes::of(host, self.wildcard_labels_max).filter_map(|suffix| self.wildcard.get(suffix));
         exact.into_iter().chain(wildcards).chain([&self.any])
     }
 
@@ -151,10 +154,7 @@ impl Candidate {
             return Some(Refusal::Method);
         }
         for (name, expression) in &rule.params {
-            let place = self.names.iter().flat_map(|names| names.iter()).position(|known| **known == **name);
-            let value = place
-                .and_then(|place| spans.get(place))
-                .and_then(|&(start, end)| request.path.get(start as usize..end as usize));
+            let value = self.param(name, spans, request.path);
             if !value.is_some_and(|value| expression.is_match(value)) {
                 return Some(Refusal::Param(name));
             }
@@ -166,6 +166,13 @@ impl Candidate {
         }
         let failing = rule.query.iter().find(|(name, test)| !test.holds_for_query(name, request.query));
         failing.map(|(name, _)| Refusal::Query(name))
+    }
+
+    /// The value of a path parameter.
+    pub(crate) fn param<'a>(&self, name: &str, spans: &[(u32, u32)], path: &'a [u8]) -> Option<&'a [u8]> {
+        let place = self.names.iter().flat_map(|names| names.iter()).position(|known| **known == *name)?;
+        let (start, end) = *spans.get(place)?;
+        path.get(start as usize..end as usize)
     }
 }
 
@@ -188,23 +195,35 @@ pub enum Refusal<'a> {
     Query(&'a str),
 }
 
-/// What stands behind each dot of a host name, the longest first.
+/// What stands behind each dot of a host name, the longest first, as far as some wildcard may have as many labels.
 struct Suffixes<'a> {
     rest: &'a [u8],
     labels_max: usize,
+    labels: usize,
+}
+
+impl<'a> Suffixes<'a> {
+    fn of(host: &'a [u8], labels_max: usize) -> Self {
+        // Where there is no wildcard at all, the dots need not be counted.
+        let labels = if labels_max == 0 { 0 } else { memchr::memchr_iter(b'.', host).count() };
+        Self { rest: host, labels_max, labels }
+    }
 }
 
 impl<'a> Iterator for Suffixes<'a> {
     type Item = &'a [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        loop {
+        while self.labels > 0 {
             let dot = memchr::memchr(b'.', self.rest)?;
             self.rest = &self.rest[dot + 1..];
-            let labels = self.rest.iter().filter(|&&b| b == b'.').count() + 1;
-            if labels <= self.labels_max {
+            self.labels -= 1;
+            // `labels` counts the dots left, so what is left has one label more.
+            if self.labels < self.labels_max {
                 return Some(self.rest);
             }
         }
+        None
     }
 }
