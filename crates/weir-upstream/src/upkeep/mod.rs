@@ -61,15 +61,15 @@ impl Upkeep {
     ///
     /// Outside a tokio runtime with time and sockets.
     pub fn new(on_change: impl Fn(&HealthChange) + Send + Sync + 'static) -> Self {
-        Self::with_lookup(Arc::new(on_change), names::system())
+        Self::start(Arc::new(on_change), names::system(), CHECKS_MAX)
     }
 
-    fn with_lookup(on_change: OnChange, lookup: Lookup) -> Self {
+    fn start(on_change: OnChange, lookup: Lookup, checks_max: usize) -> Self {
         let keeper = Arc::new(Keeper {
             runtime: Handle::current(),
             on_change,
             lookup,
-            checks: Arc::new(Semaphore::new(CHECKS_MAX)),
+            checks: Arc::new(Semaphore::new(checks_max)),
             lookups: Arc::new(Semaphore::new(names::LOOKUPS_MAX)),
             wards: Mutex::default(),
         });

@@ -1,40 +1,73 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 
 use super::*;
-use crate::{ActivePlan, CheckPlan, EndpointPlan, EndpointState, HttpCheckPlan, Target, UpstreamPlan};
+use crate::{
+    ActivePlan, BalancePlan, CheckPlan, EndpointPlan, EndpointState, HttpCheckPlan, Outcome, PickRequest,
+    Target, Tried, UpstreamPlan,
+};
 
-/// Accepts one connection after the other, keeps what was asked and answers with the script's next line.
-async fn server(script: Vec<&'static str>) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (asked, requests) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        for answer in script {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                if socket.read_buf(&mut request).await.unwrap() == 0 {
-                    break;
-                }
-            }
-            asked.send(String::from_utf8(request).unwrap()).unwrap();
-            socket.write_all(answer.as_bytes()).await.unwrap();
-        }
-    });
-    (address, requests)
+const GOOD: &str = "HTTP/1.1 204 Fine\r\n\r\n";
+const BAD: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
+
+fn hour() -> Duration {
+    Duration::from_secs(3_600)
 }
 
-fn checked(address: SocketAddr, http: HttpCheckPlan) -> Arc<Upstream> {
+struct Server {
+    address: SocketAddr,
+    /// What was asked, one connection after the other.
+    requests: mpsc::UnboundedReceiver<String>,
+}
+
+impl Server {
+    /// Answers with the script's next line and, when it is over, with the last one again.
+    async fn start(script: &'static [&'static str]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (asked, requests) = mpsc::unbounded_channel();
+        let last = script.last().copied().into_iter().cycle();
+        // A thread of its own, so that the runtime's tasks are only those under test.
+        let listener = listener.into_std().unwrap();
+        listener.set_nonblocking(false).unwrap();
+        std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            for answer in script.iter().copied().chain(last) {
+                let (mut socket, _) = listener.accept().unwrap();
+                let (mut request, mut piece) = (Vec::new(), [0; 1_024]);
+                while !request.ends_with(b"\r\n\r\n") {
+                    match socket.read(&mut piece) {
+                        Ok(n @ 1..) => request.extend_from_slice(&piece[..n]),
+                        _ => break,
+                    }
+                }
+                let _ = socket.write_all(answer.as_bytes());
+                if asked.send(String::from_utf8(request).unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { address, requests }
+    }
+}
+
+fn plan(address: SocketAddr, interval: Duration) -> UpstreamPlan {
     let mut plan = UpstreamPlan::new("app");
     plan.endpoints.push(EndpointPlan::new(Target::Address(address.into())));
-    let interval = Duration::from_millis(5);
-    plan.health.active = Some(ActivePlan { interval, ..ActivePlan::new(CheckPlan::Http(http)) });
-    Upstream::compile(plan, None, Instant::now())
+    plan.health.active =
+        Some(ActivePlan { interval, ..ActivePlan::new(CheckPlan::Http(HttpCheckPlan::default())) });
+    plan
+}
+
+fn compile(plan: &UpstreamPlan) -> Arc<Upstream> {
+    Upstream::compile(plan.clone(), None, now())
 }
 
 fn upkeep() -> (Upkeep, mpsc::UnboundedReceiver<HealthChange>) {
@@ -42,12 +75,21 @@ fn upkeep() -> (Upkeep, mpsc::UnboundedReceiver<HealthChange>) {
     (Upkeep::new(move |change| drop(told.send(change.clone()))), changes)
 }
 
+fn tasks() -> usize {
+    Handle::current().metrics().num_alive_tasks()
+}
+
+/// Lets the runtime go on until `done`; a test that hangs here has found a bug.
+async fn until(done: impl Fn() -> bool) {
+    while !done() {
+        yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn an_endpoint_goes_down_and_comes_up_by_its_checks() {
-    let bad = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
-    let good = "HTTP/1.1 204 Fine\r\n\r\n";
-    let (address, mut requests) = server(vec![bad, good, good]).await;
-    let upstream = checked(address, HttpCheckPlan::default());
+    let mut server = Server::start(&[BAD, GOOD]).await;
+    let upstream = compile(&plan(server.address, Duration::from_millis(5)));
     let (upkeep, mut changes) = upkeep();
     upkeep.sync(&[Arc::clone(&upstream)]);
 
@@ -56,12 +98,305 @@ async fn an_endpoint_goes_down_and_comes_up_by_its_checks() {
     assert_eq!(down.reason, "the health check: status 503");
     let up = changes.recv().await.unwrap();
     assert_eq!((up.from, up.to), (EndpointState::CheckFailed, EndpointState::Up));
-    let asked = requests.recv().await.unwrap();
-    assert_eq!(
-        asked,
-        format!(
-            "GET /health HTTP/1.1\r\nHost: {address}\r\nUser-Agent: Weir-HealthChecker/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-            env!("CARGO_PKG_VERSION")
-        )
-    );
+    assert_eq!(upstream.status(now()).endpoints[0].last_check.as_ref().unwrap().status, Some(204));
+    let (asked, version) = (server.requests.recv().await.unwrap(), env!("CARGO_PKG_VERSION"));
+    let fields = format!("Host: {}\r\nUser-Agent: Weir-HealthChecker/{version}\r\n", server.address);
+    assert_eq!(asked, format!("GET /health HTTP/1.1\r\n{fields}Accept: */*\r\nConnection: close\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn all_endpoints_are_checked_side_by_side_each_at_its_own_port() {
+    // Two servers that answer only when both have been asked.
+    let listeners =
+        [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+    let mut plan = plan(listeners[0].local_addr().unwrap(), hour());
+    plan.endpoints.push(EndpointPlan::new(Target::Address(listeners[1].local_addr().unwrap().into())));
+    let upstream = compile(&plan);
+    let (upkeep, _changes) = upkeep();
+    upkeep.sync(&[Arc::clone(&upstream)]);
+    let mut sockets = Vec::new();
+    for listener in &listeners {
+        sockets.push(listener.accept().await.unwrap().0);
+    }
+    for socket in &mut sockets {
+        socket.write_all(GOOD.as_bytes()).await.unwrap();
+    }
+    until(|| upstream.status(now()).endpoints.iter().all(|endpoint| endpoint.last_check.is_some())).await;
+}
+
+#[tokio::test]
+async fn a_thousand_reloads_neither_restart_a_check_nor_leak_a_task() {
+    let mut server = Server::start(&[GOOD]).await;
+    let mut plan = plan(server.address, hour());
+    let mut upstream = compile(&plan);
+    let (upkeep, _changes) = upkeep();
+    upkeep.sync(&[Arc::clone(&upstream)]);
+    server.requests.recv().await.unwrap();
+    let before = tasks();
+    for attempts in 1..=1_000 {
+        plan.retry.attempts = attempts;
+        upstream = Upstream::compile(plan.clone(), Some(&upstream), now());
+        upkeep.sync(&[Arc::clone(&upstream)]);
+        yield_now().await;
+    }
+    assert_eq!(tasks(), before);
+    assert!(server.requests.try_recv().is_err(), "the check went on with its pause of an hour");
+
+    let Some(active) = &mut plan.health.active else { panic!("there is a check") };
+    active.up_after = 1;
+    upstream = Upstream::compile(plan, Some(&upstream), now());
+    upkeep.sync(&[Arc::clone(&upstream)]);
+    server.requests.recv().await.unwrap();
+    until(|| tasks() == before).await;
+    assert!(server.requests.try_recv().is_err(), "other settings are checked at once, and once");
+}
+
+#[tokio::test]
+async fn results_concern_the_newest_generation() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut plan = plan(listener.local_addr().unwrap(), hour());
+    let first = compile(&plan);
+    let (upkeep, mut changes) = upkeep();
+    upkeep.sync(&[Arc::clone(&first)]);
+    let (mut asking, _) = listener.accept().await.unwrap();
+    // Other passive settings: the two generations judge apart.
+    plan.health.passive = None;
+    let second = Upstream::compile(plan, Some(&first), now());
+    upkeep.sync(&[Arc::clone(&second)]);
+    asking.write_all(BAD.as_bytes()).await.unwrap();
+    changes.recv().await.unwrap();
+    assert_eq!(second.endpoints()[0].state(), EndpointState::CheckFailed);
+}
+
+#[tokio::test]
+async fn tasks_end_with_the_upstream_and_with_the_upkeep() {
+    let server = Server::start(&[GOOD]).await;
+    let mut plan = plan(server.address, hour());
+    plan.endpoints.push(EndpointPlan::new(Target::Name { host: "localhost".to_owned(), port: 1 }));
+    let upstream = compile(&plan);
+    let (upkeep, changes) = upkeep();
+    upkeep.sync(&[Arc::clone(&upstream)]);
+    assert!(tasks() >= 3, "a ticker, a check and a look-up");
+    upkeep.sync(&[]);
+    until(|| tasks() == 1).await;
+    upkeep.sync(std::slice::from_ref(&upstream));
+    drop(upkeep);
+    until(|| tasks() == 0).await;
+    assert!(changes.is_closed(), "nothing of it is left");
+    assert_eq!(Arc::strong_count(&upstream), 1);
+}
+
+#[tokio::test]
+async fn no_more_checks_than_the_limit_run_at_a_time() {
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut plan = plan(([127, 0, 0, 1], port).into(), hour());
+    for last in 2..=10 {
+        let address = SocketAddr::from(([127, 0, 0, last], port));
+        plan.endpoints.push(EndpointPlan::new(Target::Address(address.into())));
+    }
+    let upstream = compile(&plan);
+    let upkeep = Upkeep::start(Arc::new(|_| ()), names::system(), 3);
+    upkeep.sync(&[Arc::clone(&upstream)]);
+    let (mut asking, mut accepted) = (std::collections::VecDeque::<TcpStream>::new(), 0);
+    while accepted < 10 {
+        while asking.len() < 3 {
+            asking.push_back(listener.accept().await.unwrap().0);
+            accepted += 1;
+        }
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        let fourth =
+            tokio::select! { biased; other = listener.accept() => Some(other), () = yield_now() => None };
+        assert!(fourth.is_none(), "a fourth check has begun");
+        let mut socket = asking.pop_front().unwrap();
+        socket.write_all(GOOD.as_bytes()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_check_whose_listener_panicked_is_started_again_by_the_next_sync() {
+    let mut server = Server::start(&[BAD, GOOD]).await;
+    let upstream = compile(&plan(server.address, hour()));
+    let told = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&told);
+    let upkeep = Upkeep::new(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        panic!("the listener fails");
+    });
+    upkeep.sync(std::slice::from_ref(&upstream));
+    server.requests.recv().await.unwrap();
+    until(|| told.load(Ordering::Relaxed) == 1 && tasks() == 1).await;
+    upkeep.sync(&[upstream]);
+    server.requests.recv().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_ends_by_time_is_told_without_any_request() {
+    let mut plan = UpstreamPlan::new("app");
+    for port in [1, 2] {
+        plan.endpoints
+            .push(EndpointPlan::new(Target::Address(SocketAddr::from(([127, 0, 0, 1], port)).into())));
+    }
+    let upstream = compile(&plan);
+    let (upkeep, mut changes) = upkeep();
+    upkeep.sync(&[Arc::clone(&upstream)]);
+    let began = now();
+    for _ in 0..5 {
+        upstream.record(&upstream.endpoints()[0], Outcome::ConnectFailed, began);
+    }
+    let told = changes.recv().await.unwrap();
+    assert_eq!((told.from, told.to), (EndpointState::Ejected, EndpointState::Up));
+    assert!((30..=31).contains(&(now() - began).as_secs()));
+}
+
+mod names_of_upstreams {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// A resolver that answers from a script, then fails; with the time of each question.
+    struct Resolver {
+        script: Mutex<Vec<Option<&'static [u8]>>>,
+        asked_at: Mutex<Vec<Instant>>,
+    }
+
+    /// An answer that never comes.
+    const SILENCE: Option<&[u8]> = None;
+
+    fn resolver(script: &[Option<&'static [u8]>]) -> (Arc<Resolver>, Lookup) {
+        let script = Mutex::new(script.iter().rev().copied().collect());
+        let resolver = Arc::new(Resolver { script, asked_at: Mutex::default() });
+        let lookup: Lookup = Arc::new({
+            let resolver = Arc::clone(&resolver);
+            move |(_, port)| {
+                lock(&resolver.asked_at).push(now());
+                let (answer, port) = (lock(&resolver.script).pop(), *port);
+                Box::pin(async move {
+                    match answer {
+                        Some(Some(found)) => {
+                            Ok(found.iter().map(|&last| ([10, 0, 0, last], port).into()).collect())
+                        }
+                        Some(None) => std::future::pending().await,
+                        None => Err(std::io::Error::other("the resolver is broken")),
+                    }
+                })
+            }
+        });
+        (resolver, lookup)
+    }
+
+    fn named(balance: BalancePlan) -> UpstreamPlan {
+        let mut plan = UpstreamPlan { balance, ..UpstreamPlan::new("app") };
+        plan.endpoints.push(EndpointPlan::new(Target::Name { host: "app.internal".to_owned(), port: 80 }));
+        plan
+    }
+
+    fn labels(upstream: &Upstream) -> Vec<String> {
+        upstream.endpoints().iter().map(|endpoint| endpoint.label().to_string()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_looked_up_at_once_and_then_about_every_ten_seconds() {
+        let (resolver, lookup) = resolver(&[Some(&[2, 1]), Some(&[1, 2]), Some(&[2, 3])]);
+        let upkeep = Upkeep::start(Arc::new(|_| ()), lookup, 1);
+        let upstream = compile(&named(BalancePlan::RoundRobin));
+        let began = now();
+        upkeep.sync(&[Arc::clone(&upstream)]);
+        until(|| !upstream.endpoints().is_empty()).await;
+        assert_eq!(now(), began, "at once");
+        assert_eq!(labels(&upstream), ["10.0.0.1:80", "10.0.0.2:80"]);
+        tokio::time::sleep(Duration::from_secs(23)).await;
+        assert_eq!(labels(&upstream), ["10.0.0.2:80", "10.0.0.3:80"]);
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert_eq!(labels(&upstream), ["10.0.0.2:80", "10.0.0.3:80"], "failures keep the last good answer");
+        let asked_at = lock(&resolver.asked_at).clone();
+        for pause in asked_at.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()) {
+            assert!((8.9..11.1).contains(&pause), "{pause}");
+        }
+        let shown = &upstream.status(now()).names[0];
+        assert_eq!(shown.failures as usize, asked_at.len() - 3);
+        assert_eq!(shown.fault.as_deref(), Some("the resolver is broken"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_come_is_given_up_after_five_seconds() {
+        let (_resolver, lookup) = resolver(&[SILENCE, Some(&[1])]);
+        let upkeep = Upkeep::start(Arc::new(|_| ()), lookup, 1);
+        let upstream = compile(&named(BalancePlan::RoundRobin));
+        upkeep.sync(&[Arc::clone(&upstream)]);
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let shown = upstream.status(now()).names.remove(0);
+        assert_eq!((shown.failures, shown.fault.as_deref()), (1, Some("no answer within 5 s")));
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        assert_eq!(labels(&upstream), ["10.0.0.1:80"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn look_ups_that_were_given_up_still_count_against_their_limit() {
+        let silent = [SILENCE; 100];
+        let (resolver, lookup) = resolver(&silent);
+        let upkeep = Upkeep::start(Arc::new(|_| ()), lookup, 1);
+        let mut plan = UpstreamPlan::new("app");
+        for port in 1..=40 {
+            plan.endpoints.push(EndpointPlan::new(Target::Name { host: "app.internal".to_owned(), port }));
+        }
+        upkeep.sync(&[compile(&plan)]);
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert_eq!(lock(&resolver.asked_at).len(), names::LOOKUPS_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_does_not_look_up_again_and_hears_the_next_answer() {
+        let (resolver, lookup) = resolver(&[Some(&[1]), Some(&[1, 2])]);
+        let upkeep = Upkeep::start(Arc::new(|_| ()), lookup, 1);
+        let mut upstream = compile(&named(BalancePlan::RoundRobin));
+        upkeep.sync(&[Arc::clone(&upstream)]);
+        until(|| !upstream.endpoints().is_empty()).await;
+        for balance in [BalancePlan::LeastConn, BalancePlan::IpHash, BalancePlan::RoundRobin] {
+            upstream = Upstream::compile(named(balance), Some(&upstream), now());
+            upkeep.sync(&[Arc::clone(&upstream)]);
+            assert_eq!(labels(&upstream), ["10.0.0.1:80"], "the known answer is there at once");
+            yield_now().await;
+        }
+        assert_eq!(lock(&resolver.asked_at).len(), 1);
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        assert_eq!(labels(&upstream), ["10.0.0.1:80", "10.0.0.2:80"]);
+        let request = PickRequest { now: now(), client: None, hash: None, random: 1 };
+        assert!(upstream.pick(&request, &Tried::new()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn new_addresses_of_a_name_are_checked_and_gone_ones_no_more() {
+        let (mut first, mut second) = (Server::start(&[GOOD]).await, Server::start(&[GOOD]).await);
+        let mut plan = named(BalancePlan::RoundRobin);
+        let http = CheckPlan::Http(HttpCheckPlan::default());
+        plan.health.active = Some(ActivePlan { interval: hour(), ..ActivePlan::new(http) });
+        let (_resolver, lookup) = resolver(&[]);
+        let upkeep = Upkeep::start(Arc::new(|_| ()), lookup, 9);
+        let upstream = compile(&plan);
+        upkeep.sync(&[Arc::clone(&upstream)]);
+        let name = ("app.internal".to_owned(), 80);
+        let found = |addresses: &[SocketAddr]| {
+            assert!(upstream.resolved(&name, Ok(addresses.to_vec()), now()));
+            upkeep.keeper.addresses_changed("app");
+        };
+        found(&[first.address]);
+        let asked = first.requests.recv().await.unwrap();
+        assert!(asked.contains("\r\nHost: app.internal:80\r\n"), "{asked}");
+        let running = tasks();
+        found(&[second.address]);
+        second.requests.recv().await.unwrap();
+        until(|| tasks() == running).await;
+        assert!(first.requests.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn the_systems_resolver_knows_localhost() {
+        let found = names::system()(&("localhost".to_owned(), 7)).await.unwrap();
+        assert!(
+            !found.is_empty()
+                && found.iter().all(|address| address.ip().is_loopback() && address.port() == 7)
+        );
+    }
 }

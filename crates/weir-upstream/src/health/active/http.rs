@@ -1,6 +1,6 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir_wire::http1::{
-    Body, Chunk, ChunkedDecoder, HeadLimits, HeadScanner, Method, ResponseHead, response_body,
+    Body, Chunk, ChunkedDecoder, HeadLimits, HeadScanner, Method, ResponseHead, ScanError, response_body,
 };
 
 use super::{Fault, Stream, dial};
@@ -45,7 +45,10 @@ async fn read_head(stream: &mut dyn Stream) -> Result<(ResponseHead, Vec<u8>), S
     let (mut bytes, mut scanner, mut head) = (Vec::new(), HeadScanner::default(), ResponseHead::default());
     let mut left = HEAD_BYTES_MAX;
     loop {
-        let end = scanner.scan(&bytes, left).map_err(|_| "the answer is not HTTP/1.1".to_owned())?;
+        let end = scanner.scan(&bytes, left).map_err(|error| match error {
+            ScanError::TooLong | ScanError::StartLineTooLong => "the head is longer than 64 KiB".to_owned(),
+            ScanError::BareLf | ScanError::NotHttp => "the answer is not HTTP/1.1".to_owned(),
+        })?;
         let Some(end) = end else {
             if read(stream, &mut bytes).await? == 0 {
                 return Err("the connection was closed before the head was complete".to_owned());

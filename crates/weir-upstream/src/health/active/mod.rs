@@ -2,6 +2,8 @@
 
 mod http;
 mod tcp;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
