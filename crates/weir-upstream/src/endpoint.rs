@@ -83,7 +83,7 @@ impl Endpoint {
 
     /// Requests in flight, over all workers.
     pub fn in_flight(&self) -> u32 {
-        self.load.busy.in_flight.load(Ordering::Relaxed)
+        Busy::in_flight(self.load.busy.0.load(Ordering::Relaxed))
     }
 
     /// What it is and why; one relaxed load.
@@ -91,9 +91,9 @@ impl Endpoint {
         self.vitals.state()
     }
 
-    /// Requests ever sent to it.
+    /// Requests ever sent to it; begins anew at 2^40, which takes four months at a hundred thousand a second.
     pub fn requests(&self) -> u64 {
-        self.load.busy.requests.load(Ordering::Relaxed)
+        self.load.busy.0.load(Ordering::Relaxed) >> Busy::IN_FLIGHT_BITS
     }
 
     /// Attempts that failed in this way.
@@ -111,31 +111,30 @@ impl Endpoint {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.max_connections.is_some_and(|max| self.load.busy.in_flight.load(Ordering::SeqCst) >= max)
+        self.max_connections
+            .is_some_and(|max| Busy::in_flight(self.load.busy.0.load(Ordering::SeqCst)) >= max)
     }
 
     /// Counts one more request in flight, unless it is at its cap.
     pub(crate) fn enter(&self) -> bool {
-        let in_flight = &self.load.busy.in_flight;
-        let entered = match self.max_connections {
+        let busy = &self.load.busy.0;
+        match self.max_connections {
             // SeqCst pairs with the queue's count of waiters: see `Queue::slot_freed`.
-            Some(max) => in_flight
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < max).then_some(n + 1))
+            Some(max) => busy
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |busy| {
+                    (Busy::in_flight(busy) < max).then(|| busy.wrapping_add(Busy::ONE_MORE))
+                })
                 .is_ok(),
             None => {
-                in_flight.fetch_add(1, Ordering::Relaxed);
+                busy.fetch_add(Busy::ONE_MORE, Ordering::Relaxed);
                 true
             }
-        };
-        if entered {
-            self.load.busy.requests.fetch_add(1, Ordering::Relaxed);
         }
-        entered
     }
 
     /// Ends what [`Self::enter`] began.
     pub(crate) fn leave(&self) {
-        self.load.busy.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.load.busy.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -202,11 +201,19 @@ pub(crate) struct Load {
     pub(crate) tally: Tally,
 }
 
+/// Requests in flight in the low 24 bits (a process has at most some million descriptors), requests ever in the others:
+/// one atomic step begins both.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Busy {
-    in_flight: AtomicU32,
-    requests: AtomicU64,
+struct Busy(AtomicU64);
+
+impl Busy {
+    const IN_FLIGHT_BITS: u32 = 24;
+    const ONE_MORE: u64 = (1 << Self::IN_FLIGHT_BITS) + 1;
+
+    const fn in_flight(busy: u64) -> u32 {
+        (busy & ((1 << Self::IN_FLIGHT_BITS) - 1)) as u32
+    }
 }
 
 /// Written on failures, and by `least_time` on every answer.

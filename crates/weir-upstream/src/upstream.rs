@@ -307,11 +307,14 @@ impl Upstream {
 
     /// The view that holds now. A worker that finds it out of date builds the next one, unless another is doing so: then
     /// the old one is good enough, as nobody waits here.
+    #[inline]
     pub(crate) fn view(&self, now: Instant) -> Guard<Arc<View>> {
         let view = self.view.load();
-        if view.holds(self.shared.version(), now) {
-            return view;
-        }
+        if view.holds(self.shared.version(), now) { view } else { self.next_view(view, now) }
+    }
+
+    #[cold]
+    fn next_view(&self, view: Guard<Arc<View>>, now: Instant) -> Guard<Arc<View>> {
         match self.roster.try_lock() {
             Ok(roster) => self.rebuild(&roster, now),
             Err(TryLockError::Poisoned(poisoned)) => self.rebuild(&poisoned.into_inner(), now),

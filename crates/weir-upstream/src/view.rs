@@ -90,16 +90,26 @@ impl View {
     /// Chooses an endpoint and takes a slot of it: among the primaries, or among the backups if every available primary
     /// has been tried or none is available.
     pub(crate) fn pick(&self, request: &PickRequest, tried: &Tried) -> Result<Lease, PickError> {
-        let mut all_tried = false;
-        for group in [&self.primaries, &self.backups] {
-            match group.pick(request, tried, self.is_panic) {
-                Ok(lease) => return Ok(lease),
-                Err(Miss::Busy) => return Err(PickError::Busy),
-                Err(Miss::AllTried) => all_tried = true,
-                Err(Miss::NoneAvailable) => {}
-            }
+        match self.primaries.pick(request, tried, self.is_panic) {
+            Some(lease) => Ok(lease),
+            None => self.pick_backup(request, tried),
         }
-        if all_tried { Err(PickError::AllTried) } else { Err(self.no_endpoint()) }
+    }
+
+    #[cold]
+    fn pick_backup(&self, request: &PickRequest, tried: &Tried) -> Result<Lease, PickError> {
+        let primaries = self.primaries.miss(tried);
+        if matches!(primaries, Miss::Busy) {
+            return Err(PickError::Busy);
+        }
+        if let Some(lease) = self.backups.pick(request, tried, self.is_panic) {
+            return Ok(lease);
+        }
+        Err(match (primaries, self.backups.miss(tried)) {
+            (_, Miss::Busy) => PickError::Busy,
+            (Miss::NoneAvailable, Miss::NoneAvailable) => self.no_endpoint(),
+            _ => PickError::AllTried,
+        })
     }
 
     fn no_endpoint(&self) -> PickError {
@@ -166,16 +176,17 @@ impl Group {
         Self { members, balancer }
     }
 
-    fn pick(&self, request: &PickRequest, tried: &Tried, panic: bool) -> Result<Lease, Miss> {
+    #[inline]
+    fn pick(&self, request: &PickRequest, tried: &Tried, panic: bool) -> Option<Lease> {
         let candidates = Candidates { members: &self.members, tried };
         // Another worker may take the last slot between the choice and the taking: choose again, boundedly.
         for _ in 0..=self.members.len() {
-            let Some(index) = self.balancer.pick(&candidates, request) else { break };
+            let index = self.balancer.pick(&candidates, request)?;
             if let Some(lease) = Lease::take(&self.members[index].endpoint, panic) {
-                return Ok(lease);
+                return Some(lease);
             }
         }
-        Err(self.miss(tried))
+        None
     }
 
     fn miss(&self, tried: &Tried) -> Miss {
