@@ -162,7 +162,7 @@ fn kind(key: &Key, shape: &Shape, node: &Node, rows: &[crate::KindRow], problems
         return Err(Box::new((*wrong_type(key, shape, node)).help(listed())));
     };
     match rows.iter().find(|row| row.name == entry.name()) {
-        Some(row) => fits(key, &row.shape, &entry.value, problems),
+        Some(row) => fits(&Key { name: row.name, default: None, ..*key }, &row.shape, &entry.value, problems),
         None => {
             let message = format!("there is no kind {} here", entry.key.describe());
             let problem = Problem::error(Code::UNKNOWN_CHOICE, &entry.key, message);

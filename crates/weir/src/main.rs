@@ -5,6 +5,7 @@
 
 mod admin;
 mod cli;
+mod explain;
 mod plan;
 mod run;
 mod spec;

@@ -37,4 +37,17 @@ impl PolicyPlan {
         let kind = POLICIES.iter().find(|kind| kind.row.name == entry.name())?;
         (kind.decode)(&entry.value, scope)
     }
+
+    /// The policy's name in the configuration.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Headers(_) => headers::KIND.row.name,
+            Self::SecurityHeaders(_) => security_headers::KIND.row.name,
+            Self::Rewrite(_) => rewrite::KIND.row.name,
+            Self::Status(_) => status::KIND.row.name,
+            Self::IpRules(_) => ip_rules::KIND.row.name,
+            Self::WebSocketOrigins(_) => websocket_origins::KIND.row.name,
+            Self::BodyLimit(_) => body_limit::KIND.row.name,
+        }
+    }
 }

@@ -69,7 +69,7 @@ static VALUE_TEST: Object = Object::new(
     "What the value of a header or of a query entry must be.",
     &[
         Key::new("regex", Shape::Text, "Must match the whole value."),
-        Key::new("present", Shape::Enum(&["true"]), "There, whatever its value."),
+        Key::new("present", Shape::Bool, "`true`: there, whatever its value."),
     ],
 )
 .exactly_one(&["regex", "present"]);
@@ -233,6 +233,13 @@ fn value_test(node: &Node, problems: &Problems) -> Option<ValueTest> {
     let section = VALUE_TEST.open(node, problems);
     match section.chosen()? {
         ("regex", node) => parsed(node, Expression::parse, problems).map(ValueTest::Expression),
+        (_, node) if node.boolean() == Some(false) => {
+            let problem = Problem::error(Code::OUT_OF_RANGE, node, "`present` can only be `true`");
+            problems.push(
+                problem.help("what lacks it is for a route without this matcher: it is tried after this one"),
+            );
+            None
+        }
         _ => Some(ValueTest::Present),
     }
 }

@@ -66,8 +66,9 @@ pub(crate) fn read(path: &Path, reader: &dyn SourceReader) -> Loaded {
     let problems = Problems::new();
     let document = weir_config::load(path, &ROOT, reader, &problems);
     let files = watched(&document);
-    let plan = match document.files.is_empty() {
-        // The file could not be read: that its keys are missing is no news.
+    let nothing_read = problems.has_errors() && document.root.entries().is_none_or(<[_]>::is_empty);
+    let plan = match nothing_read {
+        // The file could not be read, or is no mapping: that its keys are missing is no news.
         true => None,
         false => Some(root::decode(&document, files, reader, &problems)),
     };

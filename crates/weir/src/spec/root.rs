@@ -86,7 +86,10 @@ pub(super) fn decode(
         upstreams: upstreams.keys().map(|name| &**name).collect(),
     };
     let routes = route::decode_all(&root, &names, problems);
-    check_unused(&root, &routes, problems);
+    if !problems.has_errors() {
+        // A reference that is misspelt or within a part that is wrong would make its upstream look unused.
+        check_unused(&root, &routes, problems);
+    }
     table::check(&root, &routes, &listeners, problems);
     RootPlan {
         workers: root.opt_integer("workers").unwrap_or_else(cores),
@@ -108,7 +111,9 @@ pub(super) fn decode(
 pub(super) fn not_yet(section: &Section, key: &str, message: &str, problems: &Problems) {
     if let Some(node) = section.node(key).filter(|node| !node.is_off()) {
         let problem = Problem::error(Code::NOT_YET, node, message);
-        problems.push(problem.help(format!("remove `{key}`: this version proxies HTTP/1.1 without TLS")));
+        problems.push(
+            problem.help(format!("remove `{key}`; this version is a reverse proxy for HTTP/1.1 without TLS")),
+        );
     }
 }
 

@@ -1,0 +1,269 @@
+//! Which route a request takes and why, and where it would go: for `weir explain` and the admin address alike.
+
+mod endpoints;
+mod question;
+mod text;
+
+use std::sync::Arc;
+
+pub(crate) use question::Question;
+use serde_json::{Map, Value, json};
+pub(crate) use text::text;
+use weir_base::format_duration;
+use weir_route::{NearMiss, Reason, RequestView, Winner, normalize_host, normalize_path};
+use weir_upstream::{Upstream, UpstreamPlan};
+
+use crate::plan::{ActionPlan, RootPlan, RoutePlan};
+use crate::spec;
+
+/// Gives the running upstream, or makes one of its plan.
+pub(crate) type UpstreamOf<'a> = &'a dyn Fn(&UpstreamPlan) -> Arc<Upstream>;
+
+/// Explains a request against a plan; sends nothing and changes nothing. [`text`] writes the answer for people.
+///
+/// # Errors
+///
+/// A sentence when the question cannot be read, or when such a request is refused before it is matched.
+pub(crate) fn explain(
+    plan: &RootPlan,
+    question: &Question,
+    upstream_of: UpstreamOf,
+) -> Result<Value, String> {
+    let (authority, target) = question.split()?;
+    let listener = question.listener(plan, authority)?;
+    let authority = question.header("host").unwrap_or(authority);
+    let mut host_buffer = Vec::new();
+    let host = match authority {
+        "" => &b""[..],
+        authority => normalize_host(authority.as_bytes(), &mut host_buffer).map_err(refused)?.name,
+    };
+    let (written, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut path_buffer = Vec::new();
+    let path = match plan.listeners.get(listener).is_some_and(|listener| listener.normalize_path) {
+        true => normalize_path(written.as_bytes(), &mut path_buffer).map_err(refused)?,
+        false => written.as_bytes(),
+    };
+    let table = spec::compile(&plan.routes, &plan.listeners).map_err(|_| "the routes do not compile")?;
+    let listener_id = spec::listener_id(listener, &plan.listeners).ok_or("there is no such listener")?;
+    let view = RequestView {
+        listener: listener_id,
+        host,
+        path,
+        query: query.as_bytes(),
+        method: question.method.as_bytes(),
+        fields: question,
+    };
+    let found = table.explain(&view);
+    let asked = Asked { plan, question, view: &view, upstream_of };
+    Ok(json!({
+        "method": question.method,
+        "host": String::from_utf8_lossy(host),
+        "path": String::from_utf8_lossy(path),
+        "query": query,
+        "listener": listener,
+        "route": found.winner.as_ref().and_then(|winner| asked.route(winner)),
+        "near_misses": found.near_misses.iter().filter_map(|miss| asked.near_miss(miss)).collect::<Vec<_>>(),
+    }))
+}
+
+fn refused(error: impl std::fmt::Display) -> String {
+    format!("such a request is answered 400: {error}")
+}
+
+/// A question with what was found out about it.
+struct Asked<'a> {
+    plan: &'a RootPlan,
+    question: &'a Question,
+    view: &'a RequestView<'a>,
+    upstream_of: UpstreamOf<'a>,
+}
+
+impl Asked<'_> {
+    fn planned(&self, id: u32) -> Option<&RoutePlan> {
+        self.plan.routes.get(id as usize)
+    }
+
+    fn route(&self, winner: &Winner) -> Option<Value> {
+        let route = self.planned(winner.id)?;
+        let params: Map<String, Value> =
+            winner.params.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        Some(json!({
+            "name": &*route.name,
+            "place": route.place,
+            "because": winner.rank.to_string(),
+            "params": params,
+            "policies": route.policies.iter().map(weir_http::PolicyPlan::kind).collect::<Vec<_>>(),
+            "action": action(&route.action),
+            "upstreams": self.upstreams(route),
+            "timeout": route.timeout.map(format_duration),
+        }))
+    }
+
+    fn upstreams(&self, route: &RoutePlan) -> Vec<Value> {
+        let ActionPlan::Forward(shares) = &route.action else { return Vec::new() };
+        let planned = |name: &str| self.plan.upstreams.get(name);
+        let known = shares.iter().filter_map(|(name, weight)| Some((planned(name)?, *weight)));
+        known.map(|(plan, weight)| self.upstream(plan, weight)).collect()
+    }
+
+    fn upstream(&self, plan: &UpstreamPlan, weight: u32) -> Value {
+        let upstream = (self.upstream_of)(plan);
+        json!({
+            "name": &*plan.name,
+            "weight": weight,
+            "balance": endpoints::balance(plan),
+            "endpoints": endpoints::in_order(&upstream, self.question, self.view),
+            "attempts": plan.retry.attempts,
+            "timeouts": {
+                "connect": format_duration(plan.connect_timeout),
+                "response": format_duration(plan.response_timeout),
+                "idle": format_duration(plan.idle_timeout),
+                "queue": format_duration(plan.queue.timeout),
+            },
+        })
+    }
+
+    fn near_miss(&self, miss: &NearMiss) -> Option<Value> {
+        let route = self.planned(miss.id)?;
+        Some(json!({
+            "route": &*route.name,
+            "place": route.place,
+            "rank": miss.rank.to_string(),
+            "reason": self.reason(&miss.reason),
+        }))
+    }
+
+    /// Listeners have names here, and the table knows their ids only.
+    fn reason(&self, reason: &Reason) -> String {
+        let name = |id: &u32| self.plan.listeners.keys().nth(*id as usize).map_or("?", |name| &**name);
+        match reason {
+            Reason::Listener { wanted, got } => {
+                let wanted: Vec<&str> = wanted.iter().map(name).collect();
+                format!("wants listener {}, got {}", wanted.join(" or "), name(got))
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+fn action(plan: &ActionPlan) -> Value {
+    match plan {
+        ActionPlan::Forward(shares) => {
+            let shares = shares.iter().map(|(name, weight)| json!({ "upstream": &**name, "weight": weight }));
+            json!({ "forward": shares.collect::<Vec<_>>() })
+        }
+        ActionPlan::Redirect(plan) => json!({ "redirect": { "status": plan.status } }),
+        ActionPlan::Respond(plan) => json!({ "respond": { "status": plan.status } }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    const CONFIG: &str = r#"
+listeners:
+  web: { bind: "127.0.0.1:8080", http: {} }
+  ops: { bind: "127.0.0.1:8081", http: {} }
+routes:
+  - name: user
+    match: { host: api.example.com, path: /users/:id, params: { id: "[0-9]+" } }
+    policies: [ { rewrite: { strip_prefix: /users } }, { security_headers: api } ]
+    forward: users
+    timeout: 30s
+  - { name: post, match: { host: api.example.com, path: /users/:id, methods: [POST] , priority: 1 }, respond: { status: 405 } }
+  - { name: internal, match: { listeners: ops, path: /* }, respond: {} }
+  - { name: rest, match: { path: /* }, redirect: { to: /, status: 307 } }
+upstreams:
+  users:
+    endpoints: ["10.0.0.1:80", { address: "10.0.0.2:80", backup: true }, "users.internal:80", { address: "10.0.0.3:80", weight: 0 }]
+"#;
+
+    fn answer(question: Question) -> Result<Value, String> {
+        let plan =
+            spec::load_text("weir.yaml", CONFIG).unwrap_or_else(|rejected| panic!("{}", rejected.text));
+        explain(&plan, &question, &|plan| Upstream::compile(plan.clone(), None, Instant::now()))
+    }
+
+    fn ask(method: &str, url: &str) -> Value {
+        answer(Question { method: method.into(), url: url.into(), ..Question::default() }).unwrap()
+    }
+
+    #[test]
+    fn the_winner_is_shown_with_all_that_it_does() {
+        let answer = ask("GET", "http://API.example.com:8080//users/./42?x=1");
+        let route = &answer["route"];
+        assert_eq!((&answer["path"], &answer["listener"]), (&json!("/users/42"), &json!("web")));
+        assert_eq!((&route["name"], &route["params"]), (&json!("user"), &json!({ "id": "42" })));
+        assert_eq!(route["policies"], json!(["rewrite", "security_headers"]));
+        assert_eq!((&route["timeout"], &route["place"]), (&json!("30s"), &json!("weir.yaml:6:5")));
+        assert_eq!(route["upstreams"][0]["timeouts"]["connect"], "5s");
+        let endpoints = route["upstreams"][0]["endpoints"].as_array().unwrap();
+        let addresses: Vec<_> =
+            endpoints.iter().map(|endpoint| endpoint["address"].as_str().unwrap()).collect();
+        assert_eq!(addresses[0], "10.0.0.1:80");
+        assert_eq!(addresses.len(), 4, "{addresses:?}");
+    }
+
+    #[test]
+    fn near_misses_say_what_is_in_the_way() {
+        let answer = ask("GET", "http://api.example.com:8080/users/42");
+        let reason = |name: &str| {
+            let misses = answer["near_misses"].as_array().unwrap().iter();
+            misses
+                .clone()
+                .find(|miss| miss["route"] == name)
+                .map(|miss| miss["reason"].as_str().unwrap().to_owned())
+        };
+        assert_eq!(reason("post").unwrap(), "wants method POST, got GET");
+        assert_eq!(reason("internal").unwrap(), "wants listener ops, got web");
+        assert!(reason("rest").unwrap().contains("the winner has the more specific host"));
+    }
+
+    #[test]
+    fn the_port_of_the_url_or_a_name_chooses_the_listener() {
+        assert_eq!(ask("GET", "http://x:8081/")["listener"], "ops");
+        assert_eq!(ask("GET", "/")["listener"], "ops", "the first by name");
+        let question = Question { url: "/".into(), listener: Some("web".into()), ..Question::default() };
+        assert_eq!(answer(question.clone()).unwrap()["listener"], "web");
+        let wrong = answer(Question { listener: Some("wbe".into()), ..question }).unwrap_err();
+        assert_eq!(wrong, "there is no listener `wbe`; listeners are: ops, web");
+    }
+
+    #[test]
+    fn what_is_refused_before_matching_is_told() {
+        for url in ["/../x", "http://a b/", "ftp://x", "example.com/x"] {
+            let question = Question { url: url.into(), ..Question::default() };
+            assert!(answer(question).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn people_read_the_same_answer_as_a_text() {
+        let shown = text(&ask("GET", "http://api.example.com/users/42"));
+        for part in
+            ["user", "weir.yaml:6:5", "rewrite, security_headers", "10.0.0.1:80", "30s", "wants method POST"]
+        {
+            assert!(shown.contains(part), "{part} is not in\n{shown}");
+        }
+        assert!(text(&json!({ "method": "GET", "path": "/", "route": null })).contains("no route matches"));
+    }
+
+    #[test]
+    fn questions_survive_the_way_to_the_admin_address() {
+        let headers = vec![("a".to_owned(), "1".to_owned()), ("a".to_owned(), "2".to_owned())];
+        let client = "192.0.2.1".parse().ok();
+        let question = Question {
+            method: "PUT".into(),
+            url: "/x".into(),
+            headers,
+            listener: Some("web".into()),
+            client,
+        };
+        assert_eq!(Question::from_json(&question.to_json()), Ok(question));
+        assert!(Question::from_json(&json!({ "url": 1 })).is_err());
+        assert!(Question::from_json(&json!({ "url": "/", "headers": [1] })).is_err());
+        assert!(Question::from_json(&json!({ "url": "/", "client": "x" })).is_err());
+    }
+}
