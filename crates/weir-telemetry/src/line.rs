@@ -139,21 +139,51 @@ fn starred_query(mut query: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Where the token of `/internal/session/:token` starts, however the path is spelt.
+/// Where what follows `/internal/session/` starts, however the path is spelt.
+///
+/// Masks rather too much than too little: encodings are undone as often as there are any, dot segments and whatever
+/// else stands between the two words are passed over, and so is what follows a `;` in a segment.
 fn session_token(path: &[u8]) -> Option<usize> {
-    let mut before: &[u8] = b"";
-    let mut start = 0;
-    for segment in path.split(|byte| *byte == b'/') {
-        let end = start + segment.len();
-        if means(segment, b"session") && means(before, b"internal") {
-            return (end + 1 < path.len()).then_some(end + 1);
+    // Nearly every path is told apart here.
+    let encoded = memchr::memchr2(b'%', b'\\', path).is_some();
+    if !encoded
+        && !memchr::memchr_iter(b'/', path).any(|at| path.get(at + 1).is_some_and(|b| b | 0x20 == b'i'))
+    {
+        return None;
+    }
+    let mut inside = false;
+    let mut rest = path;
+    while !rest.is_empty() {
+        let (word, after) = segment(rest);
+        if inside && word == *b"session\0" {
+            return (!after.is_empty()).then(|| path.len() - after.len());
         }
-        if !segment.is_empty() && segment != b"." {
-            before = segment;
-        }
-        start = end + 1;
+        inside |= word == *b"internal";
+        rest = after;
     }
     None
+}
+
+/// The first eight bytes of the next segment in lower case, and what follows its separator. A longer word has its
+/// last byte set to one that neither word has.
+fn segment(mut bytes: &[u8]) -> ([u8; 8], &[u8]) {
+    let (mut word, mut length, mut is_name) = ([0; 8], 0, true);
+    while let Some((byte, after)) = decoded(bytes) {
+        bytes = after;
+        match byte {
+            b'/' | b'\\' => break,
+            b';' => is_name = false,
+            _ if !is_name => {}
+            _ => {
+                match word.get_mut(length) {
+                    Some(place) => *place = byte.to_ascii_lowercase(),
+                    None => word[7] = 0xff,
+                }
+                length += 1;
+            }
+        }
+    }
+    (word, bytes)
 }
 
 /// Whether `written`, percent-decoded and in lower case, is `name`.
@@ -163,25 +193,24 @@ fn means(written: &[u8], name: &[u8]) -> bool {
     }
     let mut rest = written;
     for &wanted in name {
-        let byte = match rest {
-            [b'%', high, low, after @ ..] => {
-                rest = after;
-                match (nibble(*high), nibble(*low)) {
-                    (Some(high), Some(low)) => high << 4 | low,
-                    _ => return false,
-                }
-            }
-            [byte, after @ ..] => {
-                rest = after;
-                *byte
-            }
-            [] => return false,
-        };
-        if byte.to_ascii_lowercase() != wanted {
-            return false;
+        match decoded(rest) {
+            Some((byte, after)) if byte.to_ascii_lowercase() == wanted => rest = after,
+            _ => return false,
         }
     }
     rest.is_empty()
+}
+
+/// The next byte with its percent-encoding undone, and that of the encoding.
+fn decoded(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (&first, mut rest) = bytes.split_first()?;
+    let mut byte = first;
+    while byte == b'%' {
+        let [high, low, after @ ..] = rest else { break };
+        let (Some(high), Some(low)) = (nibble(*high), nibble(*low)) else { break };
+        (byte, rest) = (high << 4 | low, after);
+    }
+    Some((byte, rest))
 }
 
 fn nibble(digit: u8) -> Option<u8> {
@@ -201,8 +230,17 @@ mod tests {
 
     #[test]
     fn secret_parameters_are_starred_however_they_are_spelt() {
-        for name in ["token", "key", "api_key", "access_token", "TOKEN", "to%6ben", "%41PI_key", "%6B%65%79"]
-        {
+        for name in [
+            "token",
+            "key",
+            "api_key",
+            "access_token",
+            "TOKEN",
+            "to%6ben",
+            "to%256ben",
+            "%41PI_key",
+            "%6B%65%79",
+        ] {
             let text = target_of(&format!("/p?a=b&{name}=s3cret&c=d"));
             assert_eq!(text, format!("\"/p?a=b&{name}=***&c=d\""));
         }
@@ -217,8 +255,26 @@ mod tests {
             "//internal/./session/",
             "/Internal/sess%69on/",
             "http://h/internal/session/",
+            "/x/../internal/session/",
+            "/internal/x/../session/",
+            "/internal/%2e%2E/internal/session/",
+            "/internal%2Fsession%2f",
+            "/internal%252Fsess%2569on%25252f",
+            "/internal\\session%5c",
+            "/internal;a=b/session;c/",
+            "/a/b/internal/v1/session/",
         ] {
-            assert_eq!(target_of(&format!("{path}s3cret/more?x=1")), format!("\"{path}***?x=1\""));
+            let shown = path.replace('\\', "\\\\");
+            assert_eq!(target_of(&format!("{path}s3cret/more?x=1")), format!("\"{shown}***?x=1\""));
+        }
+        for open in [
+            "/internal/sessio/x",
+            "/internals/session/x",
+            "/session/internal/x",
+            "/index/session/%2",
+            "/internal%",
+        ] {
+            assert_eq!(target_of(open), format!("\"{open}\""));
         }
         assert_eq!(target_of("/internal/sessions/x"), "\"/internal/sessions/x\"");
         assert_eq!(target_of("/internal/session"), "\"/internal/session\"");

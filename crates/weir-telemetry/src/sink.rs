@@ -31,6 +31,10 @@ const REPORT_PAUSE: Duration = Duration::from_secs(60);
 /// Pause before another try where a descriptor shared with others is in non-blocking mode and full.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
+/// Emptied buffers that are kept to be filled again: more are in use only while the sink stalls, and what that took is
+/// given back.
+const SPARE_BUFFERS_MAX: usize = 16;
+
 /// Tries before lines are given up: half a second.
 const BUSY_TRIES_MAX: u32 = 100;
 
@@ -60,7 +64,6 @@ struct Shared {
     stale: AtomicBool,
     /// Emptied buffers, to be filled again.
     spare: Mutex<Vec<Vec<u8>>>,
-    spare_max: usize,
     written: Counter,
     dropped: Counter,
     failures: Counter,
@@ -73,17 +76,8 @@ impl Writer {
     /// Starts the thread; `chunks_max` chunks may wait for it.
     pub(crate) fn start(name: &str, sink: Sink, chunks_max: usize, report: Report) -> io::Result<Self> {
         let (queue, chunks) = sync_channel(chunks_max);
-        let shared = Arc::new(Shared {
-            sink: Mutex::new(sink),
-            stale: AtomicBool::new(true),
-            spare: Mutex::new(Vec::with_capacity(chunks_max)),
-            spare_max: chunks_max,
-            written: Counter::default(),
-            dropped: Counter::default(),
-            failures: Counter::default(),
-        });
-        let output =
-            Output { shared: Arc::clone(&shared), file: None, torn: false, report, silent_until: None };
+        let shared = Shared::new(sink);
+        let output = Output::new(Arc::clone(&shared), report);
         thread::Builder::new().name(name.to_owned()).spawn(move || output.run(&chunks))?;
         Ok(Self { queue, shared })
     }
@@ -142,6 +136,19 @@ impl Writer {
     }
 }
 
+impl Shared {
+    fn new(sink: Sink) -> Arc<Self> {
+        Arc::new(Self {
+            sink: Mutex::new(sink),
+            stale: AtomicBool::new(true),
+            spare: Mutex::new(Vec::with_capacity(SPARE_BUFFERS_MAX)),
+            written: Counter::default(),
+            dropped: Counter::default(),
+            failures: Counter::default(),
+        })
+    }
+}
+
 struct Output {
     shared: Arc<Shared>,
     file: Option<File>,
@@ -152,6 +159,10 @@ struct Output {
 }
 
 impl Output {
+    fn new(shared: Arc<Shared>, report: Report) -> Self {
+        Self { shared, file: None, torn: false, report, silent_until: None }
+    }
+
     fn run(mut self, messages: &Receiver<Message>) {
         while let Ok(message) = messages.recv() {
             if self.shared.stale.swap(false, Ordering::AcqRel) {
@@ -159,27 +170,27 @@ impl Output {
                 self.torn = false;
                 // At once, so that a rotated file is let go although nothing is written.
                 let opened = self.open();
-                self.judge(opened);
+                self.judge(opened, Instant::now());
             }
             match message {
-                Message::Chunk(chunk) => self.write(chunk),
+                Message::Chunk(chunk) => self.write(chunk, Instant::now()),
                 Message::Wake => {}
                 Message::Flush(done) => drop(done.try_send(())),
             }
         }
     }
 
-    fn write(&mut self, mut chunk: Chunk) {
+    fn write(&mut self, mut chunk: Chunk, now: Instant) {
         let (lines, result) = match self.open() {
             Ok(()) => self.write_lines(&chunk),
             Err(error) => (0, Err(error)),
         };
         self.shared.written.add(lines);
         self.shared.dropped.add(chunk.lines.saturating_sub(lines));
-        self.judge(result);
+        self.judge(result, now);
         chunk.bytes.clear();
         let mut spare = lock(&self.shared.spare);
-        if spare.len() < self.shared.spare_max {
+        if spare.len() < SPARE_BUFFERS_MAX {
             spare.push(chunk.bytes);
         }
     }
@@ -217,10 +228,10 @@ impl Output {
         (memchr::memchr_iter(b'\n', &chunk.bytes[..done]).count() as u64, result)
     }
 
-    fn judge(&mut self, result: io::Result<()>) {
+    /// Counts a failure, and tells it unless another was told less than [`REPORT_PAUSE`] ago.
+    fn judge(&mut self, result: io::Result<()>, now: Instant) {
         let Err(error) = result else { return };
         self.shared.failures.add(1);
-        let now = Instant::now();
         if self.silent_until.is_none_or(|until| now >= until) {
             self.silent_until = Some(now + REPORT_PAUSE);
             (self.report)(&error, self.shared.dropped.get());
@@ -291,6 +302,73 @@ mod tests {
         assert!(writer.flush(LIMIT));
         assert_eq!(fs::read_to_string(&moved).unwrap(), "old\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
+    }
+
+    #[test]
+    fn a_failure_that_lasts_is_told_once_a_minute_with_the_lines_lost() {
+        let (told, reports) = channel();
+        let report = move |_: &io::Error, dropped| told.send(dropped).unwrap();
+        let mut output = Output::new(Shared::new(Sink::File("/dev/full".into())), Box::new(report));
+        let start = Instant::now();
+        for second in 0..=120 {
+            output.write(chunk("a\nb\n"), start + Duration::from_secs(second));
+        }
+        assert_eq!(reports.try_iter().collect::<Vec<_>>(), [2, 122, 242]);
+        assert_eq!((output.shared.dropped.get(), output.shared.failures.get()), (242, 121));
+    }
+
+    #[test]
+    fn a_full_queue_drops_whole_buffers_counts_their_lines_and_never_waits() {
+        let (told, reports) = channel();
+        let (go_on, may_go_on) = channel::<()>();
+        // The writer stands in its first report until it may go on.
+        let report = move |_: &io::Error, _| {
+            told.send(()).unwrap();
+            let _ = may_go_on.recv();
+        };
+        let writer = Writer::start("w", Sink::File("/dev/full".into()), 3, Box::new(report)).unwrap();
+        writer.write(chunk("first\n"));
+        reports.recv_timeout(LIMIT).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        for text in ["a\nb\n", "c\n", "d\n"] {
+            writer.write(chunk(text));
+        }
+        assert_eq!(writer.dropped(), 1, "the queue holds three");
+        for text in ["e\nf\ng\n", "h\n"] {
+            let buffer = writer.write(chunk(text));
+            assert!(buffer.is_empty() && buffer.capacity() > 0, "the buffer comes back, emptied");
+        }
+        assert_eq!(writer.dropped(), 1 + 3 + 1);
+        writer.set_sink(Sink::File(path.clone()));
+        drop(go_on);
+        assert!(writer.flush(LIMIT));
+        assert_eq!(fs::read_to_string(path).unwrap(), "a\nb\nc\nd\n");
+        assert_eq!((writer.written(), writer.dropped()), (4, 5));
+    }
+
+    #[test]
+    fn a_reader_that_went_away_costs_lines_and_no_more() {
+        let (mut reader, pipe) = io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&pipe));
+        let writer = Writer::start("w", Sink::File(path.into()), 8, Box::new(|_, _| {})).unwrap();
+        writer.write(chunk("seen\n"));
+        assert!(writer.flush(LIMIT));
+        let mut seen = [0; 5];
+        io::Read::read_exact(&mut reader, &mut seen).unwrap();
+        assert_eq!(&seen, b"seen\n");
+        drop(reader);
+        for _ in 0..3 {
+            writer.write(chunk("lost\nlost\n"));
+        }
+        assert!(writer.flush(LIMIT));
+        assert_eq!((writer.written(), writer.dropped(), writer.failures()), (1, 6, 3));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        writer.set_sink(Sink::File(path.clone()));
+        writer.write(chunk("again\n"));
+        assert!(writer.flush(LIMIT));
+        assert_eq!(fs::read_to_string(path).unwrap(), "again\n");
     }
 
     #[test]

@@ -25,13 +25,23 @@ pub struct AccessBuffer {
     timestamp: Timestamp,
     /// Hundredths of a per cent that good requests have saved up towards the next logged one.
     credit: u16,
+    /// Left out since the last flush: the shared counter is not written for each request.
+    sampled_out: u64,
 }
 
 impl AccessBuffer {
     pub(super) fn new(log: AccessLog) -> Self {
         let settings = Arc::new(AccessSettings::default());
         // Revision 0 is never current: the first line takes the settings.
-        Self { log, settings, revision: 0, lines: Chunk::default(), timestamp: Timestamp::new(), credit: 0 }
+        Self {
+            log,
+            settings,
+            revision: 0,
+            lines: Chunk::default(),
+            timestamp: Timestamp::new(),
+            credit: 0,
+            sampled_out: 0,
+        }
     }
 
     /// Writes the record's line, or leaves it out where sampling says so.
@@ -41,7 +51,7 @@ impl AccessBuffer {
             return;
         }
         if !record.is_error() && !self.is_sampled() {
-            self.log.0.sampled_out.add(1);
+            self.sampled_out += 1;
             return;
         }
         let out = &mut self.lines.bytes;
@@ -57,6 +67,9 @@ impl AccessBuffer {
 
     /// Hands what is there to the writer; called from the worker's tick. Never waits.
     pub fn flush(&mut self) {
+        if self.sampled_out > 0 {
+            self.log.0.sampled_out.add(std::mem::take(&mut self.sampled_out));
+        }
         if !self.lines.bytes.is_empty() {
             let full = std::mem::take(&mut self.lines);
             self.lines.bytes = self.log.0.writer.write(full);

@@ -14,8 +14,10 @@ pub use record::{AccessRecord, Field, Fields};
 use crate::sink::{Sink, Writer};
 use crate::{Collect, Counter, Exposition, Format, Kind, Level, Log, Value};
 
-/// Full buffers that may wait for the writer: 2 MiB. Where it is slower, later lines are dropped and counted.
-pub const ACCESS_BUFFERS_MAX: usize = 64;
+/// Full buffers that may wait for the writer: 16 MiB, used only while the sink stalls. At 100,000 requests a second
+/// with lines of 400 bytes that is 0.4 s, longer than a disk's ordinary pauses. Where the sink is slower still, later
+/// lines are dropped and counted.
+pub const ACCESS_BUFFERS_MAX: usize = 512;
 
 /// Longest wait for the last lines when the process ends.
 pub const SHUTDOWN_FLUSH_MAX: Duration = Duration::from_secs(2);

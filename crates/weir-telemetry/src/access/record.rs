@@ -7,7 +7,8 @@ use weir_base::ErrorCode;
 use super::AccessSettings;
 use crate::{Format, Level, event, line};
 
-/// What is known of one request when it is over. Empty texts and `None` are written as `null`, in text as `-`.
+/// What is known of one request when it is over. Empty texts, `None` and a status that was never sent are written as
+/// `null`, in text as `-`.
 #[derive(Debug, Clone, Copy)]
 pub struct AccessRecord<'a> {
     /// When the line is written: microseconds since 1970, see [`crate::now_micros`].
@@ -113,9 +114,11 @@ impl AccessRecord<'_> {
         match field {
             Field::TraceId => text(format, self.trace_id, out),
             Field::RequestId => text(format, self.request_id, out),
+            Field::HttpStatus if self.http_status == 0 => none(format, out),
             Field::HttpStatus => number(u64::from(self.http_status), out),
             Field::Method => text(format, self.method, out),
             Field::Host => text(format, self.host, out),
+            Field::Path if self.path.is_empty() => none(format, out),
             Field::Path => line::target(self.path, out),
             Field::Listener => text(format, self.listener.as_bytes(), out),
             Field::Route => text(format, self.route.as_bytes(), out),

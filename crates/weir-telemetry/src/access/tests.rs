@@ -153,3 +153,59 @@ fn switched_off_nothing_is_formatted() {
     log.reconfigure(to_file(Path::new("/dev/null")));
     assert!(buffer.is_on());
 }
+
+#[test]
+fn what_is_not_known_is_null_and_never_left_out() {
+    let line = &lines(AccessSettings::default(), &[AccessRecord::EMPTY])[0];
+    let value: Json = serde_json::from_str(line).unwrap();
+    for field in Field::ALL {
+        let known = match field {
+            Field::TraceId | Field::Protocol => continue,
+            Field::Attempts | Field::BytesIn | Field::BytesOut => json!(0),
+            Field::DurationMs => json!(0.0),
+            _ => Json::Null,
+        };
+        assert_eq!(value.get(field.as_str()), Some(&known), "{}", field.as_str());
+    }
+    let text =
+        &lines(AccessSettings { format: Format::Text, ..Default::default() }, &[AccessRecord::EMPTY])[0];
+    for part in [" http_status=- ", " path=- ", " client_ip=- ", " endpoint=- "] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_as_an_event_and_every_lost_line_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, events) = (folder.path().join("log"), folder.path().join("events"));
+    let told = Log::to(Sink::File(events.clone()), "weir", Level::Info, Format::Json).unwrap();
+    let log = AccessLog::new(to_file(Path::new("/dev/full")), told.clone()).unwrap();
+    let mut buffer = log.for_worker();
+    for _ in 0..300 {
+        buffer.push(&record());
+    }
+    buffer.flush();
+    assert!(log.flush(LIMIT) && told.flush(LIMIT));
+    assert_eq!(log.dropped(), 300);
+    let told = fs::read_to_string(events).unwrap();
+    assert!(told.lines().count() == 1 && told.contains("access_log_failed"), "{told}");
+    log.reconfigure(to_file(&path));
+    buffer.push(&record());
+    buffer.flush();
+    assert!(log.flush(LIMIT));
+    assert_eq!((fs::read_to_string(path).unwrap().lines().count(), log.dropped()), (1, 300));
+}
+
+#[test]
+fn what_sampling_left_out_is_counted_when_the_worker_flushes() {
+    let settings = AccessSettings { sample: Percent::NONE, ..to_file(Path::new("/dev/null")) };
+    let log = AccessLog::new(settings, Log::discard()).unwrap();
+    let mut buffer = log.for_worker();
+    for _ in 0..7 {
+        buffer.push(&record());
+    }
+    assert_eq!(log.0.sampled_out.get(), 0);
+    buffer.flush();
+    buffer.flush();
+    assert_eq!(log.0.sampled_out.get(), 7);
+}
