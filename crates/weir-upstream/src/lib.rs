@@ -5,10 +5,12 @@
 //! [`Upstream::acquire`] also waits, first come first served, while every endpoint is at its cap. What is chosen is
 //! held as a [`Lease`], which counts as one request in flight until it is dropped.
 //!
-//! Health is judged by plain state machines that are told the time and the results.
+//! Health is judged by plain state machines that are told the time and the results. [`Upkeep`] runs the checks and the
+//! name look-ups that feed them, beside the requests.
 //!
-//! Limits: 65,535 endpoints an upstream, 256 addresses a DNS name; the queue, the pools and the retries have theirs in
-//! the plan. A pick allocates nothing, except the first one after the set of available endpoints changed.
+//! Limits: 65,535 endpoints an upstream, 256 addresses a DNS name, [`CHECKS_MAX`] checks at a time; the queue, the pools
+//! and the retries have theirs in the plan. A pick allocates nothing, except the first one after the set of available
+//! endpoints changed.
 
 mod address;
 pub mod balancer;

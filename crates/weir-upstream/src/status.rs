@@ -102,7 +102,7 @@ impl Upstream {
     /// What the admin API shows. Costs one allocation an endpoint and short locks.
     pub fn status(&self, now: Instant) -> UpstreamStatus {
         let view = self.view(now);
-        let queue = self.queue();
+        let (queue, weights) = (self.queue(), view.weights());
         UpstreamStatus {
             name: Arc::clone(self.name()),
             balance: balancer::kind(&self.plan().balance).name,
@@ -128,7 +128,7 @@ impl Upstream {
                     admin: endpoint.vitals.admin(),
                     backup: endpoint.is_backup(),
                     weight: endpoint.weight(),
-                    weight_now: view.weight_of(endpoint.id()),
+                    weight_now: weights.get(&endpoint.id()).copied().unwrap_or(0),
                     in_flight: endpoint.in_flight(),
                     max_connections: endpoint.max_connections(),
                     requests: endpoint.requests(),

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -117,10 +118,10 @@ impl View {
         PickError::NoEndpoint { blocked: total.saturating_sub(self.available), total }
     }
 
-    /// The weight in hundredths that an endpoint has now; 0 if it is unknown or takes no requests.
-    pub(crate) fn weight_of(&self, id: u32) -> u32 {
-        let mut members = self.primaries.members.iter().chain(&self.backups.members);
-        members.find(|member| member.endpoint.id() == id).map_or(0, |member| member.weight)
+    /// By endpoint id, the weight in hundredths that it has now; 0 takes no requests.
+    pub(crate) fn weights(&self) -> HashMap<u32, u32> {
+        let members = self.primaries.members.iter().chain(&self.backups.members);
+        members.map(|member| (member.endpoint.id(), member.weight)).collect()
     }
 }
 

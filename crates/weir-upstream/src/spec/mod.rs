@@ -4,9 +4,11 @@ mod endpoint;
 mod health;
 mod statuses;
 
+use std::collections::HashMap;
+
 pub use endpoint::ENDPOINT;
 pub use health::HEALTH;
-use weir_config::{Code, Entry, Key, Object, Problem, Problems, Section, Shape};
+use weir_config::{Code, Entry, Key, Node, Object, Problem, Problems, Section, Shape};
 
 use crate::{
     BalancePlan, EndpointPlan, HashKey, HostPlan, PoolPlan, QueuePlan, RetryPlan, Target, UpstreamPlan,
@@ -267,19 +269,19 @@ pub(crate) fn is_authority(text: &str) -> bool {
 
 fn endpoints(section: &Section, problems: &Problems) -> Vec<EndpointPlan> {
     let mut plans: Vec<EndpointPlan> = Vec::new();
-    let mut places = Vec::new();
+    // By target, where it was written first: a list may have tens of thousands.
+    let mut places: HashMap<Target, &Node> = HashMap::new();
     let nodes = section.list("endpoints");
     for node in nodes {
         let Some((plan, place)) = endpoint::decode(node, problems) else { continue };
-        if let Some(first) = plans.iter().position(|known| known.target == plan.target) {
+        if let Some(first) = places.get(&plan.target) {
             let message = format!("the endpoint {} is listed twice", place.describe());
             let problem = Problem::error(Code::SAME_ADDRESS, place, message);
-            problems
-                .push(problem.also(places[first], "first listed here").help("give one of them a `weight`"));
+            problems.push(problem.also(*first, "first listed here").help("give one of them a `weight`"));
             continue;
         }
+        places.insert(plan.target.clone(), place);
         plans.push(plan);
-        places.push(place);
     }
     let node = section.at("endpoints");
     if nodes.is_empty() && section.node("endpoints").is_some() {

@@ -6,6 +6,8 @@
 
 mod maglev;
 
+use std::cell::LazyCell;
+
 use crate::PickRequest;
 use crate::balancer::round_robin::RoundRobin;
 use crate::balancer::{Balancer, Candidates, Carry, Kind, Member, load};
@@ -55,11 +57,14 @@ impl Affinity {
         hash: Option<u64>,
     ) -> Option<usize> {
         let Some(hash) = hash else { return self.turns.pick(candidates, request) };
-        let in_flight: u64 = candidates.members.iter().map(|m| u64::from(m.endpoint.in_flight())).sum();
+        // Adding them all up is for those who have many: most picks find a member below the floor.
+        let in_flight = LazyCell::new(|| {
+            candidates.members.iter().map(|member| u64::from(member.endpoint.in_flight())).sum::<u64>()
+        });
         let preferred = self.table.walk(hash).take(PROBES_MAX).find(|&index| {
             candidates.is_open(index)
                 && self.is_ramped(&candidates.members[index], hash)
-                && self.is_within_bound(&candidates.members[index], in_flight)
+                && self.is_within_bound(&candidates.members[index], || *in_flight)
         });
         preferred.or_else(|| candidates.cheapest(0, load))
     }
@@ -70,11 +75,13 @@ impl Affinity {
         u64::from(member.weight) >= full || mix(hash) % full < u64::from(member.weight)
     }
 
-    /// Whether one more request keeps the member at 1.25 times its fair share.
-    fn is_within_bound(&self, member: &Member, in_flight: u64) -> bool {
-        let share = (in_flight + 1) * 5 * u64::from(member.weight);
-        let bound = share.div_ceil(4 * self.total.max(1)).max(BOUND_FLOOR);
-        u64::from(member.endpoint.in_flight()) < bound
+    /// Whether one more request keeps the member at 1.25 times its fair share of those that are in flight at all.
+    fn is_within_bound(&self, member: &Member, in_flight: impl FnOnce() -> u64) -> bool {
+        let own = u64::from(member.endpoint.in_flight());
+        own < BOUND_FLOOR || {
+            let share = (in_flight() + 1) * 5 * u64::from(member.weight);
+            own < share.div_ceil(4 * self.total.max(1))
+        }
     }
 }
 
