@@ -42,12 +42,7 @@ pub(crate) fn find<'a>(
         for group in same.values().filter(|group| group.len() > 1) {
             judge(group, candidates, &mut ties, &mut shadows);
         }
-        let everything =
-            host.trie.catch_all().iter().find(|id| candidates[**id as usize].rule.matcher_count() == 0);
-        if let Some(&winner) = everything {
-            let never = host.expressions.iter().map(|(_, rule)| *rule).chain(host.pathless.iter().copied());
-            shadows.extend(never.map(|rule| (rule, winner)));
-        }
+        shadow_after_catch_all(host, candidates, &mut shadows);
     }
     let id = |candidate: u32| candidates[candidate as usize].rule.id;
     let mut living: HashMap<u32, usize> = HashMap::new();
@@ -63,7 +58,7 @@ pub(crate) fn find<'a>(
     }
     let unreachable = shadows
         .iter()
-        .filter(|(rule, _)| living.get(&id(*rule)) == Some(&0))
+        .filter(|(rule, by)| id(*rule) != id(*by) && living.get(&id(*rule)) == Some(&0))
         .map(|(rule, by)| RuleProblem::Unreachable { rule: id(*rule), shadowed_by: id(*by) });
     let tied = ties.iter().map(|(a, b)| {
         let (first, second) = (id(*a).min(id(*b)), id(*a).max(id(*b)));
@@ -75,21 +70,68 @@ pub(crate) fn find<'a>(
     problems
 }
 
+/// What `/*` takes never comes to the expressions and the rules without a path.
+fn shadow_after_catch_all(host: &HostRules, candidates: &[Candidate], shadows: &mut Vec<(u32, u32)>) {
+    let rule = |candidate: u32| &candidates[candidate as usize].rule;
+    let winners: Vec<u32> =
+        host.trie.catch_all().iter().copied().filter(|id| rule(*id).params.is_empty()).collect();
+    // The ones with the fewest matchers, which cover the most, are the last.
+    let winners = &winners[winners.len().saturating_sub(COMPARED_MAX)..];
+    for loser in host.expressions.iter().map(|(_, rule)| *rule).chain(host.pathless.iter().copied()) {
+        if let Some(winner) = winners.iter().rev().find(|winner| rule(**winner).covers(rule(loser))) {
+            shadows.push((loser, *winner));
+        }
+    }
+}
+
 /// Judges rules of one host and path, in the order in which they are tried.
 fn judge(group: &[u32], candidates: &[Candidate], ties: &mut Vec<(u32, u32)>, shadows: &mut Vec<(u32, u32)>) {
+    judge_neighbours(group, candidates, ties, shadows);
+    if group.len() <= COMPARED_MAX {
+        return;
+    }
+    let mut equal: HashMap<String, Vec<u32>> = HashMap::new();
+    for &place in group {
+        equal.entry(signature(&candidates[place as usize])).or_default().push(place);
+    }
+    for bucket in equal.values().filter(|bucket| bucket.len() > 1) {
+        judge_neighbours(bucket, candidates, ties, shadows);
+    }
+}
+
+/// What a rule asks of values; the same for rules that ask the same in another order.
+fn signature(candidate: &Candidate) -> String {
+    let rule = &candidate.rule;
+    let mut params: Vec<_> = rule.placed_params().map(|(place, test)| (place, test.as_str())).collect();
+    let mut headers: Vec<String> =
+        rule.headers.iter().map(|(name, test)| format!("{} {test:?}", name.to_ascii_lowercase())).collect();
+    let mut query: Vec<String> = rule.query.iter().map(|(name, test)| format!("{name} {test:?}")).collect();
+    params.sort_unstable();
+    headers.sort_unstable();
+    query.sort_unstable();
+    format!("{params:?} {headers:?} {query:?}")
+}
+
+fn judge_neighbours(
+    group: &[u32],
+    candidates: &[Candidate],
+    ties: &mut Vec<(u32, u32)>,
+    shadows: &mut Vec<(u32, u32)>,
+) {
     for (place, &later) in group.iter().enumerate().skip(1) {
         let rule = &candidates[later as usize].rule;
         let window = &group[place.saturating_sub(COMPARED_MAX)..place];
         for &earlier in window.iter().rev() {
             let winner = &candidates[earlier as usize].rule;
-            if winner.id == rule.id {
+            if winner.id == rule.id || winner.matcher_count() != rule.matcher_count() {
+                // More matchers never cover fewer, and fewer come later.
                 continue;
             }
-            let same_rank =
-                winner.matcher_count() == rule.matcher_count() && winner.priority == rule.priority;
-            if same_rank && winner.may_overlap(rule) {
-                ties.push((earlier, later));
-            } else if !same_rank && winner.covers(rule) {
+            if winner.priority == rule.priority {
+                if winner.may_overlap(rule) {
+                    ties.push((earlier, later));
+                }
+            } else if winner.covers(rule) {
                 shadows.push((later, earlier));
                 break;
             }

@@ -67,16 +67,20 @@ impl Rule {
     /// Whether both can hold for one request of the same host and path, as far as that can be told cheaply:
     /// different exact values of one name cannot, and different expressions are given the benefit of the doubt.
     pub(crate) fn may_overlap(&self, other: &Self) -> bool {
-        let apart =
-            |a: &[u32], b: &[u32]| !a.is_empty() && !b.is_empty() && !a.iter().any(|id| b.contains(id));
+        let listeners_apart = !self.listeners.is_empty()
+            && !other.listeners.is_empty()
+            && !self.listeners.iter().any(|id| other.listeners.contains(id));
         let methods_apart = !self.methods.is_empty()
             && !other.methods.is_empty()
             && !self.methods.iter().any(|method| other.methods.contains(method));
-        !apart(&self.listeners, &other.listeners)
+        let params_apart = self
+            .placed_params()
+            .any(|(place, a)| other.placed_params().any(|(other_place, b)| place == other_place && a != b));
+        !listeners_apart
             && !methods_apart
-            && !values_apart(&self.headers, &other.headers)
-            && !values_apart(&self.query, &other.query)
-            && !self.params.iter().any(|(name, a)| other.params.iter().any(|(n, b)| n == name && a != b))
+            && !params_apart
+            && !values_apart(&self.headers, &other.headers, same_field)
+            && !values_apart(&self.query, &other.query, same_text)
     }
 
     /// Whether everything that matches `other` matches this rule too, given the same host and path.
@@ -88,22 +92,54 @@ impl Rule {
                 && other.methods.iter().all(|method| self.methods.contains(method)));
         listeners
             && methods
-            && self.params.iter().all(|own| other.params.contains(own))
-            && self.headers.iter().all(|own| other.headers.contains(own))
-            && self.query.iter().all(|own| other.query.contains(own))
+            && self.placed_params().all(|own| other.placed_params().any(|theirs| own == theirs))
+            && values_cover(&self.headers, &other.headers, same_field)
+            && values_cover(&self.query, &other.query, same_text)
+    }
+
+    /// Parameter expressions by the parameter's place: what a segment is called tells two rules apart in nothing.
+    pub(crate) fn placed_params(&self) -> impl Iterator<Item = (Option<usize>, &Expression)> {
+        self.params.iter().map(|(name, expression)| {
+            let place =
+                self.path.as_ref().and_then(|path| path.param_names().position(|known| known == name));
+            (place, expression)
+        })
     }
 }
 
-fn values_apart(a: &[(String, ValueTest)], b: &[(String, ValueTest)]) -> bool {
+fn same_field(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
+fn same_text(a: &str, b: &str) -> bool {
+    a == b
+}
+
+type Named = (String, ValueTest);
+
+fn values_apart(a: &[Named], b: &[Named], same: fn(&str, &str) -> bool) -> bool {
     a.iter().any(|(name, test)| {
         b.iter().any(|(other, other_test)| {
-            name == other
+            same(name, other)
                 && match (test, other_test) {
                     (ValueTest::Exact(x), ValueTest::Exact(y)) => x != y,
                     (ValueTest::Expression(x), ValueTest::Expression(y)) => x != y,
                     (ValueTest::Exact(x), ValueTest::Expression(y))
                     | (ValueTest::Expression(y), ValueTest::Exact(x)) => !y.is_match(x.as_bytes()),
                     (ValueTest::Present, _) | (_, ValueTest::Present) => false,
+                }
+        })
+    })
+}
+
+fn values_cover(own: &[Named], theirs: &[Named], same: fn(&str, &str) -> bool) -> bool {
+    own.iter().all(|(name, test)| {
+        theirs.iter().any(|(other, other_test)| {
+            same(name, other)
+                && match (test, other_test) {
+                    (ValueTest::Present, _) => true,
+                    (ValueTest::Expression(x), ValueTest::Exact(y)) => x.is_match(y.as_bytes()),
+                    _ => test == other_test,
                 }
         })
     })
