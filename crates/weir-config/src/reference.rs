@@ -29,6 +29,8 @@ fn row(key: &Key) -> String {
     let default = match (key.default, key.required) {
         (Some(default), _) => format!("`{}`", cell(default)),
         (None, true) => "required".to_owned(),
+        // What a section, or an item of it, defaults to stands in its own table.
+        (None, false) if leads_on(&key.shape) => String::new(),
         (None, false) => "none".to_owned(),
     };
     format!(
@@ -37,6 +39,15 @@ fn row(key: &Key) -> String {
         key.shape.range(),
         cell(key.doc)
     )
+}
+
+fn leads_on(shape: &Shape) -> bool {
+    match shape {
+        Shape::Object(_) | Shape::Kind(_) => true,
+        Shape::List(inner) | Shape::OneOrMany(inner) | Shape::Map(inner) => leads_on(inner),
+        Shape::OneOf(shapes) => shapes.iter().any(leads_on),
+        _ => false,
+    }
 }
 
 fn kind(shape: &Shape) -> String {

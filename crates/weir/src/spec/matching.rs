@@ -249,7 +249,7 @@ fn listeners(section: &Section, names: &Names, problems: &Problems) -> Vec<Arc<s
     for (name, node) in section.texts("listeners") {
         if !names.listeners.contains(name) {
             let message = format!("there is no listener `{name}`");
-            problems.push(unknown(message, name, "listeners", &names.listeners, node));
+            problems.push(unknown(message, name, "listeners", &names.listeners, node, problems));
         } else if !found.iter().any(|known| **known == *name) {
             found.push(name.into());
         }

@@ -108,7 +108,7 @@ fn forward(node: &Node, route: &str, names: &Names, problems: &Problems) -> Vec<
     for share in shares.iter().filter(|share| !names.upstreams.contains(&*share.upstream)) {
         let upstream = &share.upstream;
         let message = format!("route `{route}` forwards to upstream `{upstream}`, which does not exist");
-        problems.push(unknown(message, upstream, "upstreams", &names.upstreams, share.node));
+        problems.push(unknown(message, upstream, "upstreams", &names.upstreams, share.node, problems));
     }
     shares.into_iter().map(|share| (share.upstream, share.weight)).collect()
 }
@@ -120,8 +120,14 @@ pub(super) fn unknown(
     what: &str,
     names: &HashSet<&str>,
     node: &Node,
+    problems: &Problems,
 ) -> Problem {
     const LISTED_MAX: usize = 20;
+    // Nobody reads that far, and likenesses to thousands of names cost time.
+    const HELPED_MAX: usize = 100;
+    if problems.errors() >= HELPED_MAX {
+        return Problem::error(Code::UNKNOWN_NAME, node, message);
+    }
     let mut sorted: Vec<&str> = names.iter().copied().collect();
     sorted.sort_unstable();
     let problem =
