@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -279,8 +279,12 @@ impl Worker {
         connections.free.push(id);
     }
 
-    /// Wakes the connections of retired listeners, so that idle ones end.
-    pub fn wake_all(&self) {
+    /// Ends what a new configuration no longer wants: idle connections of retired listeners, and idle connections
+    /// to endpoints other than these.
+    pub fn review(&self, endpoints: &HashSet<u32>) {
+        let unwanted = locked(&self.pool).sweep(Instant::now(), |id| !endpoints.contains(&id));
+        drop(unwanted);
+        locked(&self.plane).refresh(&self.shared.live);
         for handle in locked(&self.connections).entries.iter().flatten() {
             handle.waker.wake();
         }

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket as RawSocket, Type};
 use thiserror::Error;
 
 /// Connections that the kernel completes and holds until a worker accepts them; cut to `net.core.somaxconn`.
@@ -194,6 +194,31 @@ impl Listener {
     }
 }
 
+/// Drops packets that would begin a connection, and lets everything else pass: load the flags of the TCP header,
+/// keep SYN and ACK, and refuse SYN alone.
+const NO_NEW_CONNECTIONS: [SockFilter; 5] = [
+    SockFilter::new((libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16, 0, 0, 13),
+    SockFilter::new((libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16, 0, 0, 0x12),
+    SockFilter::new((libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, 0, 1, 0x02),
+    SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0),
+    SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, u32::MAX),
+];
+
+impl Listener {
+    /// From now on no connection begins here, while those that have begun still reach the queue.
+    ///
+    /// So the queue can be emptied for good before the sockets close: closing resets what waits in it, and a client
+    /// that the kernel has greeted in our name was promised an answer. A client that comes later tries again after a
+    /// second, by itself, and is then refused. Best effort: where the kernel has no such filter nothing changes.
+    pub fn stop_greeting(&self) {
+        for socket in &self.sockets {
+            if let ListenerSocket::Tcp(socket) = socket {
+                let _unsupported = SockRef::from(socket).attach_filter(&NO_NEW_CONNECTIONS);
+            }
+        }
+    }
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
@@ -263,6 +288,18 @@ mod tests {
         let listener = Pending::bind(&local(), 2, 0o660).unwrap().listen().unwrap();
         let again = Pending::bind(listener.address(), 2, 0o660);
         assert!(matches!(again, Err(BindError::InUse { .. })), "{again:?}");
+    }
+
+    #[test]
+    fn a_listener_that_stops_greeting_still_hands_over_who_was_greeted() {
+        let listener = Pending::bind(&local(), 1, 0o660).unwrap().listen().unwrap();
+        let BindAddress::Tcp(address) = *listener.address() else { panic!("it is TCP") };
+        let _greeted = std::net::TcpStream::connect(address).unwrap();
+        listener.stop_greeting();
+        let late = std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(100));
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let ListenerSocket::Tcp(socket) = listener.socket(0).unwrap() else { panic!("it is TCP") };
+        assert!(socket.accept().is_ok());
     }
 
     #[test]

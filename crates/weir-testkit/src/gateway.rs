@@ -302,7 +302,10 @@ impl Gateway {
     /// When none comes for [`wait::PATIENCE`].
     pub fn access_line(&self, path: &str) -> Value {
         wait::until(&format!("the access line of {path}"), || {
-            self.log_lines(|line| line["path"] == path).into_iter().next()
+            let is_it = |line: &Value| {
+                line["path"].as_str().is_some_and(|whole| whole.split('?').next() == Some(path))
+            };
+            self.log_lines(is_it).into_iter().next()
         })
     }
 

@@ -40,7 +40,7 @@ pub use lease::Lease;
 pub use pick::{Outcome, PickError, PickRequest, Tried};
 pub use plan::*;
 pub use pool::Pool;
-pub use retry_budget::{RetryBudget, RetryPermit};
+pub use retry_budget::RetryBudget;
 pub use spec::{ENDPOINT, HEALTH, UPSTREAM};
 pub use upkeep::{CHECKS_MAX, Upkeep};
 pub use upstream::{UnknownEndpoint, Upstream};

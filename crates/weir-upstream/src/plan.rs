@@ -193,7 +193,7 @@ pub struct RetryPlan {
     pub statuses: Vec<u16>,
     /// Whether methods that are not idempotent are repeated too; default false.
     pub non_idempotent: bool,
-    /// Most retries in flight as a share of the requests in flight, at least 3; default 20 %.
+    /// What each request adds to the retries that may be made, 10 of which are there from the start; default 20 %.
     pub budget: Percent,
     /// Most body bytes kept for a repetition; default 64 KiB.
     pub body_bytes_max: usize,

@@ -17,8 +17,8 @@ pub struct UpstreamStatus {
     pub panic: bool,
     /// Endpoints available by their own health.
     pub available: u16,
-    /// Retries in flight.
-    pub retries_in_flight: u32,
+    /// Retries that the budget allowed.
+    pub retries_allowed: u64,
     /// Retries that the budget refused.
     pub retries_refused: u64,
     /// The queue.
@@ -108,7 +108,7 @@ impl Upstream {
             balance: balancer::kind(&self.plan().balance).name,
             panic: view.is_panic,
             available: view.available,
-            retries_in_flight: self.retries().in_flight(),
+            retries_allowed: self.retries().allowed.load(Ordering::Relaxed),
             retries_refused: self.retries().refused.load(Ordering::Relaxed),
             queue: QueueStatus {
                 waiting: queue.waiting(),

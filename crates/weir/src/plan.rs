@@ -14,68 +14,68 @@ use weir_upstream::UpstreamPlan;
 #[derive(Debug)]
 pub(crate) struct RootPlan {
     /// Worker threads; one per core unless given. A change needs a restart.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// Whose forwarding fields are believed.
-    pub trusted_proxies: TrustedProxies,
+    pub(crate) trusted_proxies: TrustedProxies,
     /// `timeouts`.
-    pub timeouts: Timeouts,
+    pub(crate) timeouts: Timeouts,
     /// `limits`; `connections` is settled when the descriptor limit is known.
-    pub limits: LimitsPlan,
+    pub(crate) limits: LimitsPlan,
     /// By name.
-    pub listeners: BTreeMap<Arc<str>, ListenerPlan>,
+    pub(crate) listeners: BTreeMap<Arc<str>, ListenerPlan>,
     /// In the order of the files; the order means nothing.
-    pub routes: Vec<RoutePlan>,
+    pub(crate) routes: Vec<RoutePlan>,
     /// By name.
-    pub upstreams: BTreeMap<Arc<str>, UpstreamPlan>,
+    pub(crate) upstreams: BTreeMap<Arc<str>, UpstreamPlan>,
     /// None for `admin: off`.
-    pub admin: Option<AdminPlan>,
+    pub(crate) admin: Option<AdminPlan>,
     /// `log`.
-    pub log: LogPlan,
+    pub(crate) log: LogPlan,
     /// Whether a change of the files reloads them.
-    pub watch: bool,
+    pub(crate) watch: bool,
     /// Every file that was read, and the folders that `include` patterns look into, for watching.
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// What is allowed but should not stay so: development secrets and the like, one sentence each.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// `limits` as checked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LimitsPlan {
     /// All but `connections`, which is the default there.
-    pub base: Limits,
+    pub(crate) base: Limits,
     /// Open client connections; what the descriptor limit allows unless given.
-    pub connections: Option<u32>,
+    pub(crate) connections: Option<u32>,
 }
 
 /// One listener as checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListenerPlan {
     /// At least one address.
-    pub bind: Vec<BindAddress>,
+    pub(crate) bind: Vec<BindAddress>,
     /// The mode of unix sockets.
-    pub unix_mode: u32,
+    pub(crate) unix_mode: u32,
     /// Whether paths are normalised.
-    pub normalize_path: bool,
+    pub(crate) normalize_path: bool,
 }
 
 /// One route as checked.
 #[derive(Debug)]
 pub(crate) struct RoutePlan {
     /// Given, or made of its place: `routes[3]`.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// Where it was written: `file:line`.
-    pub place: String,
+    pub(crate) place: String,
     /// One rule for each combination of host and path patterns; ids are filled in when the table is compiled.
-    pub rules: Vec<weir_route::Rule>,
+    pub(crate) rules: Vec<weir_route::Rule>,
     /// Names of the listeners it is restricted to; empty for all. Ids are filled in when they are known.
-    pub listeners: Vec<Arc<str>>,
+    pub(crate) listeners: Vec<Arc<str>>,
     /// In the order of the request phase.
-    pub policies: Vec<PolicyPlan>,
+    pub(crate) policies: Vec<PolicyPlan>,
     /// What is done in the end.
-    pub action: ActionPlan,
+    pub(crate) action: ActionPlan,
     /// For the whole request, retries included.
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// A route's action as checked.
@@ -93,26 +93,26 @@ pub(crate) enum ActionPlan {
 #[derive(Debug, Clone)]
 pub(crate) struct AdminPlan {
     /// Loopback unless there is a token.
-    pub bind: BindAddress,
+    pub(crate) bind: BindAddress,
     /// Host names that are answered beside loopback and the bind address.
-    pub hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
     /// The bearer token, if one is needed.
-    pub token: Option<weir_config::Secret>,
+    pub(crate) token: Option<weir_config::Secret>,
     /// The mode of a unix socket.
-    pub unix_mode: u32,
+    pub(crate) unix_mode: u32,
 }
 
 /// `log` as checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogPlan {
     /// The least level of events that are written.
-    pub level: Level,
+    pub(crate) level: Level,
     /// How events and access lines are written.
-    pub format: Format,
+    pub(crate) format: Format,
     /// What the lines call this service.
-    pub service_name: String,
+    pub(crate) service_name: String,
     /// The access log.
-    pub access: AccessSettings,
+    pub(crate) access: AccessSettings,
 }
 
 impl Default for LogPlan {

@@ -66,9 +66,8 @@ pub(crate) async fn forward(
     let may_repeat = exchange.request.method().is_idempotent() || plan.retry.non_idempotent;
     let mut tried = Tried::default();
     let mut only_fresh = false;
+    let mut more;
     let mut sent = 0;
-    // Held until the answer is there: what the budget bounds is retries in flight.
-    let mut _permit = None;
     loop {
         let now = if exchange.record.attempts == 0 { exchange.record.started } else { Instant::now() };
         let lease = acquire(&worker, exchange, upstream, &tried, total, now).await?;
@@ -84,18 +83,23 @@ pub(crate) async fn forward(
                 note(connection, upstream, &lease, answered(exchange, plan), exchange.record.head_at);
                 return Ok(answer.into_forwarded(lease, plan.pool.clone(), &limits));
             }
-            Err(failure) if failure.reused && matches!(failure.error, ForwardError::ClosedEarly) => {
-                // The endpoint closed an idle connection while the request was on its way: no fault of its own.
-                only_fresh = true;
-                failure.error
-            }
             Err(failure) => {
-                note(connection, upstream, &lease, failure.error.outcome(), Instant::now());
-                tried.insert(lease.endpoint().id());
+                let id = lease.endpoint().id();
+                let raced = failure.reused && matches!(failure.error, ForwardError::ClosedEarly);
+                more = has_other(upstream, id, &tried);
+                if !raced {
+                    note(connection, upstream, &lease, failure.error.outcome(), Instant::now());
+                } else if !more && !std::mem::replace(&mut only_fresh, true) {
+                    // The endpoint closed an idle connection while the request was on its way: no fault of its own,
+                    // and with no other left it is asked once more over a fresh one.
+                    more = true;
+                }
+                if !only_fresh {
+                    tried.insert(id);
+                }
                 failure.error
             }
         };
-        let more = only_fresh || has_other(upstream, lease.endpoint().id(), &tried);
         drop(lease);
         let allowed = match error.retry() {
             Retry::Never => false,
@@ -108,11 +112,8 @@ pub(crate) async fn forward(
         if !allowed || exchange.replay.overflowed || is_over(total) || !more {
             return Err(error);
         }
-        if error.retry() == Retry::IfIdempotent {
-            match upstream.retry_budget().try_withdraw() {
-                Some(permit) => _permit = Some(permit),
-                None => return Err(error),
-            }
+        if error.retry() == Retry::IfIdempotent && !upstream.retry_budget().try_withdraw() {
+            return Err(error);
         }
         worker.shared.stats.retried(worker.shard);
     }

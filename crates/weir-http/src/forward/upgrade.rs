@@ -12,7 +12,7 @@ use crate::exchange::{Exchange, Upgrade};
 pub(super) fn check(exchange: &Exchange) -> Result<(), ForwardError> {
     let fields = &exchange.response.fields;
     let wanted: &[u8] = match &exchange.upgrade {
-        None => return Err(ForwardError::UpgradeMismatch("it was not asked for")),
+        None => return Err(ForwardError::BadHead("it switches protocols without being asked")),
         Some(Upgrade::WebSocket) => b"websocket",
         Some(Upgrade::Other(token)) => token,
     };

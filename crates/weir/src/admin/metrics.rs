@@ -86,10 +86,10 @@ fn whole(upstream: &UpstreamStatus, out: &mut Exposition) {
             f64::from(u8::from(upstream.panic)),
         ),
         (
-            "retries_in_flight",
-            "Retries in flight, by upstream.",
-            Kind::Gauge,
-            f64::from(upstream.retries_in_flight),
+            "retries_total",
+            "Retries that the budget allowed, by upstream.",
+            Kind::Counter,
+            upstream.retries_allowed as f64,
         ),
         (
             "retries_refused_total",

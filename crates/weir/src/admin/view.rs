@@ -156,7 +156,7 @@ fn upstream_view(upstream: &Upstream, now: Instant) -> Value {
         "panic": status.panic,
         "required": upstream.plan().required,
         "health": config::health(&upstream.plan().health),
-        "retries": { "in_flight": status.retries_in_flight, "refused": status.retries_refused },
+        "retries": { "allowed": status.retries_allowed, "refused": status.retries_refused },
         "queue": {
             "waiting": queue.waiting,
             "size": queue.size,

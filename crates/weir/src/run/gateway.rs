@@ -1,6 +1,6 @@
 //! The gateway as a whole: started once, reloaded any number of times, drained at the end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -78,7 +78,7 @@ impl Gateway {
     /// # Errors
     ///
     /// [`StartError`]; nothing is left running then.
-    pub fn start(
+    pub(crate) fn start(
         plan: RootPlan,
         log: Log,
         access: AccessLog,
@@ -128,7 +128,7 @@ impl Gateway {
             workers,
             state: Mutex::new(State { threads, listeners, upstreams, upkeep, plan }),
         });
-        gateway.announce_listeners();
+        gateway.announce(&BTreeSet::new());
         gateway.ready.store(true, Ordering::Relaxed);
         Ok(gateway)
     }
@@ -137,13 +137,11 @@ impl Gateway {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn announce_listeners(&self) {
-        for (name, address, _) in self.state().listeners.iter() {
-            self.log.event(
-                Level::Info,
-                "listening",
-                &[("listener", Value::Str(name)), ("address", Value::Str(&address.to_string()))],
-            );
+    /// Says where the gateway listens now and did not before.
+    fn announce(&self, before: &BTreeSet<(Arc<str>, String)>) {
+        for (name, address) in self.state().listeners.places().difference(before) {
+            let fields = [("listener", Value::Str(name)), ("address", Value::Str(address))];
+            self.log.event(Level::Info, "listening", &fields);
         }
     }
 
@@ -152,7 +150,14 @@ impl Gateway {
     /// # Errors
     ///
     /// [`ReloadError`]; nothing has changed then.
-    pub fn reload(&self, plan: RootPlan) -> Result<u64, ReloadError> {
+    pub(crate) fn reload(&self, plan: RootPlan) -> Result<u64, ReloadError> {
+        let before = self.state().listeners.places();
+        let revision = self.swap(plan)?;
+        self.announce(&before);
+        Ok(revision)
+    }
+
+    fn swap(&self, plan: RootPlan) -> Result<u64, ReloadError> {
         let plan = Arc::new(plan);
         let mut state = self.state();
         let state = &mut *state;
@@ -182,8 +187,9 @@ impl Gateway {
         self.log.reconfigure(&plan.log.service_name, plan.log.level, plan.log.format);
         let workers_changed = plan.workers != self.workers;
         state.plan = plan;
+        let endpoints = endpoint_ids(&state.upstreams);
         for thread in &state.threads {
-            thread.send(Command::WakeAll);
+            thread.send(Command::Review { endpoints: Arc::clone(&endpoints) });
         }
         self.revision.store(revision, Ordering::Relaxed);
         if workers_changed {
@@ -193,22 +199,22 @@ impl Gateway {
     }
 
     /// The revision that is served.
-    pub fn revision(&self) -> u64 {
+    pub(crate) fn revision(&self) -> u64 {
         self.revision.load(Ordering::Relaxed)
     }
 
     /// The configuration that is served.
-    pub fn plan(&self) -> Arc<RootPlan> {
+    pub(crate) fn plan(&self) -> Arc<RootPlan> {
         Arc::clone(&self.state().plan)
     }
 
     /// The upstreams of the configuration that is served.
-    pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
+    pub(crate) fn upstreams(&self) -> Vec<Arc<Upstream>> {
         self.state().upstreams.values().cloned().collect()
     }
 
     /// Names, addresses and open connections of the listeners.
-    pub fn listeners(&self) -> Vec<(String, String, i64)> {
+    pub(crate) fn listeners(&self) -> Vec<(String, String, i64)> {
         let state = self.state();
         let row =
             |(name, address, listener): (&Arc<str>, &weir_net::BindAddress, &weir_http::ListenerState)| {
@@ -218,17 +224,17 @@ impl Gateway {
     }
 
     /// Where the admin address listens; none where it is off.
-    pub fn admin_address(&self) -> Option<String> {
+    pub(crate) fn admin_address(&self) -> Option<String> {
         self.admin_address.get().cloned()
     }
 
     /// Whether traffic is wanted: started, not draining, and listening.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed) && self.drain.phase() == Phase::Run
     }
 
     /// Refuses new work, finishes what runs, and ends the workers; returns when they have ended.
-    pub async fn shut_down(&self, limit: Duration) {
+    pub(crate) async fn shut_down(&self, limit: Duration) {
         self.ready.store(false, Ordering::Relaxed);
         let deadline = Instant::now() + limit;
         self.log.event(
@@ -241,8 +247,9 @@ impl Gateway {
         {
             let mut state = self.state();
             state.listeners.retire_all();
+            let endpoints = endpoint_ids(&state.upstreams);
             for thread in &state.threads {
-                thread.send(Command::WakeAll);
+                thread.send(Command::Review { endpoints: Arc::clone(&endpoints) });
             }
         }
         let mut looks = tokio::time::interval(Duration::from_millis(10));
@@ -268,6 +275,14 @@ impl Gateway {
     fn has_no_queue(&self) -> bool {
         self.state().listeners.are_closed()
     }
+}
+
+/// The endpoints that a configuration still wants.
+fn endpoint_ids(upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>) -> Arc<HashSet<u32>> {
+    let ids = upstreams
+        .values()
+        .flat_map(|upstream| upstream.endpoints().iter().map(|endpoint| endpoint.id()).collect::<Vec<_>>());
+    Arc::new(ids.collect())
 }
 
 /// Compiles what changed; an upstream whose plan is the same is the same upstream.

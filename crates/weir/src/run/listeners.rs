@@ -1,6 +1,6 @@
 //! The listening sockets: bound once, kept across reloads, closed when nobody wants them and their queues are empty.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -27,6 +27,14 @@ pub(super) struct Listeners {
 struct Running {
     listener: Arc<Listener>,
     state: Arc<ListenerState>,
+}
+
+impl Running {
+    /// Takes nobody new in; workers then empty their queues and let go of the sockets.
+    fn retire(&self) {
+        self.listener.stop_greeting();
+        self.state.retire();
+    }
 }
 
 /// Addresses that a new configuration wants and that are not listened on yet; dropping it leaves no trace.
@@ -98,7 +106,7 @@ impl Listeners {
             }
         }
         for running in known.into_values() {
-            running.state.retire();
+            running.retire();
         }
         Ok(())
     }
@@ -147,10 +155,15 @@ impl Listeners {
             .map(|running| (&running.state.name, running.listener.address(), &*running.state))
     }
 
+    /// Names with addresses.
+    pub(super) fn places(&self) -> BTreeSet<(Arc<str>, String)> {
+        self.iter().map(|(name, address, _)| (Arc::clone(name), address.to_string())).collect()
+    }
+
     /// Stops all accepting; what the kernel has taken in is still served.
     pub(super) fn retire_all(&mut self) {
         for running in std::mem::take(&mut self.running).into_values() {
-            running.state.retire();
+            running.retire();
         }
     }
 }

@@ -29,9 +29,9 @@ pub(crate) trait Source: Send + Sync {
 #[derive(Debug, Clone)]
 pub(crate) struct Rejected {
     /// For people: every problem with its place, and the count.
-    pub text: String,
+    pub(crate) text: String,
     /// For programs: the same as a list.
-    pub problems: serde_json::Value,
+    pub(crate) problems: serde_json::Value,
 }
 
 /// Asks the one reload task for a reload and waits for its answer.
@@ -53,7 +53,7 @@ impl Reloads {
     /// # Errors
     ///
     /// [`Rejected`] where it has problems; nothing was changed.
-    pub async fn reload(&self) -> Result<u64, Rejected> {
+    pub(crate) async fn reload(&self) -> Result<u64, Rejected> {
         let (reply, answer) = oneshot::channel();
         let stopping = || Rejected {
             text: "the gateway is stopping".to_owned(),

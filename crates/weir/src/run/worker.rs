@@ -1,5 +1,6 @@
 //! One worker thread: its runtime, and the accepting of connections.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use weir_net::{ListenerSocket, Socket, is_out_of_descriptors};
 pub(super) enum Command {
     /// Accept from this socket until the listener is retired; then say so.
     Accept { socket: ListenerSocket, state: Arc<ListenerState>, done: oneshot::Sender<()> },
-    /// Look again at which listeners are retired.
-    WakeAll,
+    /// Look again at which listeners are retired, and keep connections to these endpoints only.
+    Review { endpoints: Arc<HashSet<u32>> },
 }
 
 /// A worker as the control side sees it.
@@ -73,9 +74,9 @@ async fn obey(worker: Arc<Worker>, mut commands: mpsc::UnboundedReceiver<Command
                     let _nobody_waits = done.send(());
                 });
             }
-            Command::WakeAll => {
+            Command::Review { endpoints } => {
                 retired.notify_waiters();
-                worker.wake_all();
+                worker.review(&endpoints);
             }
         }
     }
@@ -135,8 +136,8 @@ async fn accept(
             () = &mut woken => {}
         }
     }
-    // What the kernel has already taken in our name is still ours to serve.
-    while let Ok(Ok((socket, peer))) = tokio::time::timeout(Duration::ZERO, acceptor.accept()).await {
+    // Whom the kernel has greeted in our name is still ours to serve, those whose last packet is on its way too.
+    while let Ok(Ok((socket, peer))) = tokio::time::timeout(LAST_ARRIVALS, acceptor.accept()).await {
         tokio::spawn(serve(socket, peer, Arc::clone(&state), Arc::clone(&worker)));
     }
 }
