@@ -5,7 +5,9 @@
 //! counts only when the bytes differ.
 
 mod read;
+mod seen;
 mod watch;
 
 pub use read::{FileReader, GLOB_MATCHES_MAX};
+pub use seen::{RecordingReader, Seen};
 pub use watch::{QUIET, QUIET_MAX, Watch};

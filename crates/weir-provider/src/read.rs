@@ -1,5 +1,6 @@
-use std::fs::{self, File};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use weir_config::{FILE_BYTES_MAX, SourceReader};
@@ -12,10 +13,16 @@ pub const GLOB_MATCHES_MAX: usize = 4_096;
 pub struct FileReader;
 
 impl SourceReader for FileReader {
-    /// One byte more than [`FILE_BYTES_MAX`] at most, so that the language sees what is too large.
+    /// One byte more than [`FILE_BYTES_MAX`] at most, so that the language sees what is too large. Regular files only:
+    /// a pipe may never end, would be empty when it is read again, and stops whoever opens it.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        must_be_regular(&fs::metadata(path)?)?;
+        // What was a file a moment ago may be a pipe by now.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        must_be_regular(&file.metadata()?)?;
         let mut bytes = Vec::new();
-        File::open(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+        file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -52,6 +59,18 @@ impl SourceReader for FileReader {
     fn env(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
+}
+
+fn must_be_regular(metadata: &Metadata) -> io::Result<()> {
+    let kind = metadata.file_type();
+    let what = match kind {
+        _ if kind.is_file() => return Ok(()),
+        _ if kind.is_dir() => "a folder",
+        _ if kind.is_fifo() => "a pipe",
+        _ if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, not a regular file")))
 }
 
 /// Whether `name` fits a pattern of `*`, `?` and `[a-z]`. Goes back to the last `*` only: never exponential.
@@ -156,7 +175,28 @@ mod tests {
 
     #[test]
     fn reading_stops_soon_after_the_bound() {
-        let bytes = FileReader.read(Path::new("/dev/zero")).unwrap();
-        assert_eq!(bytes.len(), FILE_BYTES_MAX + 1);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(FILE_BYTES_MAX as u64 * 2).unwrap();
+        assert_eq!(FileReader.read(file.path()).unwrap().len(), FILE_BYTES_MAX + 1);
+    }
+
+    #[test]
+    fn only_regular_files_are_read_and_the_error_says_what_else_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RUSR).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for (path, what) in [
+            (at("pipe"), "a pipe"),
+            (at("socket"), "a socket"),
+            (folder.path().to_owned(), "a folder"),
+            ("/dev/zero".into(), "a device"),
+        ] {
+            let error = FileReader.read(&path).unwrap_err();
+            assert_eq!(error.to_string(), format!("it is {what}, not a regular file"));
+        }
+        fs::write(at("file"), "text").unwrap();
+        std::os::unix::fs::symlink("file", at("link")).unwrap();
+        assert_eq!(FileReader.read(&at("link")).unwrap(), b"text");
     }
 }

@@ -1,18 +1,19 @@
-use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+mod folders;
+mod state;
+
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
-use weir_config::SourceReader as _;
 use weir_telemetry::{Level, Log, Value};
 
-use crate::FileReader;
+use crate::Seen;
+use folders::Folders;
+use state::State;
 
 /// A change is told when nothing more has happened for so long.
 pub const QUIET: Duration = Duration::from_millis(100);
@@ -26,14 +27,16 @@ const POLL_PAUSE: Duration = Duration::from_secs(2);
 /// Says when any of a set of files has other bytes than before.
 #[derive(Debug)]
 pub struct Watch {
-    paths: Arc<Mutex<BTreeSet<PathBuf>>>,
+    state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
     wake: Sender<Signal>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 enum Signal {
+    /// Something happened where the files are.
     Touched,
+    /// Other files are watched from now on.
     NewPaths,
     Stop,
 }
@@ -46,38 +49,58 @@ impl Watch {
     /// When the watching thread cannot be started. Where the kernel has no watch left, files are read every two
     /// seconds instead and `log` is told.
     pub fn start(paths: impl IntoIterator<Item = PathBuf>, log: Log) -> io::Result<Self> {
+        Self::begin(State::new(paths.into_iter().collect(), Seen::default()), log)
+    }
+
+    /// Like [`Watch::start`]; what changed after it was read as `seen` is told.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn start_read(paths: impl IntoIterator<Item = PathBuf>, seen: Seen, log: Log) -> io::Result<Self> {
+        Self::begin(State::new(paths.into_iter().collect(), seen), log)
+    }
+
+    fn begin(state: State, log: Log) -> io::Result<Self> {
         let (wake, signals) = channel();
-        let paths = Arc::new(Mutex::new(paths.into_iter().collect()));
+        let state = Arc::new(Mutex::new(state));
         let changed = Arc::new(Notify::new());
-        let touched = wake.clone();
+        let (touched, known) = (wake.clone(), Arc::clone(&state));
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Our own reading is an access too.
-            if !matches!(&event, Ok(event) if event.kind.is_access()) {
+            if folders::is_telling(&event, &known.lock().unwrap_or_else(PoisonError::into_inner)) {
                 let _ = touched.send(Signal::Touched);
             }
         });
         let mut work = Work {
-            paths: Arc::clone(&paths),
+            state: Arc::clone(&state),
             changed: Arc::clone(&changed),
-            watcher: None,
+            folders: None,
             polls: false,
-            revision: 0,
             log,
         };
         match watcher {
-            Ok(watcher) => work.watcher = Some((watcher, BTreeSet::new())),
+            Ok(watcher) => work.folders = Some(Folders::new(watcher)),
             Err(error) => work.poll_instead(&error),
         }
         // Before this returns, so that a change right after it is seen.
-        work.watch_folders();
-        work.revision = work.read_revision();
+        if work.look() {
+            changed.notify_one();
+        }
         thread::Builder::new().name("weir-watch".to_owned()).spawn(move || work.run(&signals))?;
-        Ok(Self { paths, changed, wake })
+        Ok(Self { state, changed, wake })
     }
 
-    /// Watches these instead, because the includes changed; that alone is no change.
+    /// Watches these instead, because the includes changed. A file that was watched before and has changed since it
+    /// was last looked at is told; one that is new here is taken as it is found.
     pub fn set_paths(&self, paths: impl IntoIterator<Item = PathBuf>) {
-        *self.paths.lock().unwrap_or_else(PoisonError::into_inner) = paths.into_iter().collect();
+        self.set_read(paths, Seen::default());
+    }
+
+    /// Like [`Watch::set_paths`], with what a [`RecordingReader`](crate::RecordingReader) read of them: exactly what
+    /// has changed since that reading is told, and nothing else.
+    pub fn set_read(&self, paths: impl IntoIterator<Item = PathBuf>, seen: Seen) {
+        let paths = paths.into_iter().collect();
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).replace(paths, seen);
         let _ = self.wake.send(Signal::NewPaths);
     }
 
@@ -94,12 +117,11 @@ impl Drop for Watch {
 }
 
 struct Work {
-    paths: Arc<Mutex<BTreeSet<PathBuf>>>,
+    state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
-    watcher: Option<(RecommendedWatcher, BTreeSet<PathBuf>)>,
+    /// None where the kernel gives no watches at all.
+    folders: Option<Folders>,
     polls: bool,
-    /// Hash over names and bytes of all files.
-    revision: u64,
     log: Log,
 }
 
@@ -113,71 +135,35 @@ impl Work {
                 Err(RecvTimeoutError::Timeout) => Signal::Touched,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            if matches!(signal, Signal::Stop) {
+            if signal == Signal::Stop {
                 return;
             }
-            // A link may lead elsewhere now.
-            self.watch_folders();
-            let revision = self.read_revision();
-            let differs = std::mem::replace(&mut self.revision, revision) != revision;
-            if differs && !matches!(signal, Signal::NewPaths) {
+            if self.look() {
                 self.changed.notify_one();
             }
         }
     }
 
-    fn read_revision(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for path in self.files() {
-            path.hash(&mut hasher);
-            FileReader.read(&path).ok().hash(&mut hasher);
-        }
-        hasher.finish()
-    }
-
-    fn files(&self) -> BTreeSet<PathBuf> {
-        let paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let expand = |path: PathBuf| {
-            let is_pattern = path.to_string_lossy().contains(['*', '?', '[']);
-            if is_pattern { FileReader.glob(&path).unwrap_or_default() } else { vec![path] }
+    /// Whether there is something to tell. The folders come first: what changes after them wakes us again.
+    fn look(&mut self) -> bool {
+        let (folders, generation) = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            (state.find_folders(), state.generation())
         };
-        paths.into_iter().flat_map(expand).collect()
-    }
-
-    /// The folders of the paths as written, and those of the files that links lead to.
-    fn watch_folders(&mut self) {
-        let paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut wanted = BTreeSet::new();
-        for path in paths.into_iter().chain(self.files()) {
-            wanted.extend(path.canonicalize().ok().as_deref().and_then(Path::parent).map(Path::to_owned));
-            wanted.extend(
-                path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }.to_owned()),
-            );
+        let failed = self.folders.as_mut().and_then(|watched| watched.watch(&folders));
+        if let Some(error) = failed.filter(|_| !self.polls) {
+            self.poll_instead(&error);
         }
-        let Some((watcher, watched)) = &mut self.watcher else { return };
-        for gone in watched.difference(&wanted) {
-            let _ = watcher.unwatch(gone);
-        }
-        let mut failed = None;
-        for new in wanted.difference(watched) {
-            if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
-                failed = Some(error);
-            }
-        }
-        *watched = wanted;
-        match failed {
-            Some(error) if !self.polls => self.poll_instead(&error),
-            _ => {}
-        }
+        let files = self.state.lock().unwrap_or_else(PoisonError::into_inner).files();
+        // Read without the lock: a slow disk must not hold whoever sets other paths.
+        let now = Seen::of(files);
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).compare(now, generation)
     }
 
     fn poll_instead(&mut self, error: &notify::Error) {
         self.polls = true;
-        self.log.event(
-            Level::Warn,
-            "watch_falls_back_to_polling",
-            &[("error", Value::Str(&error.to_string()))],
-        );
+        let fields = [("error", Value::Str(&error.to_string()))];
+        self.log.event(Level::Warn, "watch_falls_back_to_polling", &fields);
     }
 }
 
@@ -188,7 +174,6 @@ fn settle(signals: &Receiver<Signal>) -> Signal {
         match signals.recv_timeout(QUIET.min(until.saturating_duration_since(Instant::now()))) {
             Ok(Signal::Touched) if Instant::now() < until => {}
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return Signal::Stop,
-            // What was touched before must still be told.
             Ok(_) | Err(RecvTimeoutError::Timeout) => return Signal::Touched,
         }
     }
