@@ -62,11 +62,11 @@ pub(crate) enum Side {
 pub(crate) enum TransferError {
     /// The source ended before its body did.
     SourceEnded,
-    SourceFailed(io::Error),
+    SourceFailed(#[allow(dead_code, reason = "shown by Debug")] io::Error),
     SourceMalformed(ChunkError),
     /// More bytes than the limit.
     TooLarge,
-    SinkFailed(io::Error),
+    SinkFailed(#[allow(dead_code, reason = "shown by Debug")] io::Error),
 }
 
 /// Sees the bytes that were written to the sink.
@@ -245,29 +245,37 @@ impl Transfer {
         to: &mut Socket,
         spares: &Spares,
     ) -> Poll<Result<(), TransferError>> {
-        let Source::Length(left) = &mut self.source else { unreachable!("only lengths are spliced") };
-        let left = *left;
+        let Source::Length(left) = self.source else { unreachable!("only lengths are spliced") };
         if self.pipe.is_none() {
             self.allow(left)?;
-            let Some(pipe) = spares.pipes.take() else { return self.poll_source(cx, from, &spares.buffers) };
-            self.pipe = Some(pipe);
-        }
-        let pipe = self.pipe.as_mut().expect("it was there or has just been made");
-        if pipe.filled() == 0 {
+            // A pipe is held only while there is something in it: it costs two descriptors.
             self.blocked = Side::Source;
+            ready!(from.socket.poll_readable(cx)).map_err(TransferError::SourceFailed)?;
+            let Some(mut pipe) = spares.pipes.take() else {
+                return self.poll_source(cx, from, &spares.buffers);
+            };
             let max = usize::try_from(left).unwrap_or(usize::MAX);
-            if ready!(pipe.poll_fill(cx, &from.socket, max)).map_err(TransferError::SourceFailed)? == 0 {
-                return Poll::Ready(Err(TransferError::SourceEnded));
+            match pipe.poll_fill(cx, &from.socket, max) {
+                Poll::Ready(Ok(count)) if count > 0 => self.pipe = Some(pipe),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Err(TransferError::SourceEnded)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(TransferError::SourceFailed(error))),
+                Poll::Pending => {
+                    spares.pipes.put(pipe);
+                    return Poll::Pending;
+                }
             }
             self.moved = true;
         }
+        let pipe = self.pipe.as_mut().expect("it was there or has just been filled");
         self.blocked = Side::Sink;
         let more = (pipe.filled() as u64) < left;
         let count = ready!(pipe.poll_drain(cx, to, more)).map_err(TransferError::SinkFailed)?;
-        self.wrote_raw(count);
-        if matches!(self.source, Source::Finished) {
-            self.free(spares);
+        if pipe.filled() == 0
+            && let Some(pipe) = self.pipe.take()
+        {
+            spares.pipes.put(pipe);
         }
+        self.wrote_raw(count);
         Poll::Ready(Ok(()))
     }
 

@@ -149,6 +149,7 @@ impl Worker {
             if round.is_multiple_of(5) {
                 let expired = locked(&self.pool).sweep(Instant::now(), |_| false);
                 drop(expired);
+                self.spares.pipes.shrink();
             }
             if round.is_multiple_of(50) {
                 self.spares.buffers.shrink();

@@ -12,7 +12,7 @@ use crate::Socket;
 const PIPE_BYTES: usize = 1 << 20;
 
 /// Most unused pipes that a worker keeps: two descriptors each.
-const KEPT_MAX: usize = 16;
+const KEPT_MAX: usize = 8;
 
 /// A kernel buffer between two sockets: bytes pass through it without being copied to this process.
 #[derive(Debug)]
@@ -88,6 +88,13 @@ impl Pipes {
         if pipe.filled == 0 && kept.len() < KEPT_MAX {
             kept.push(pipe);
         }
+    }
+
+    /// Closes half of the unused pipes; called now and then, so that a burst's descriptors go back.
+    pub fn shrink(&self) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let half = kept.len() / 2;
+        kept.truncate(half);
     }
 
     /// Closes all unused pipes; how many descriptors that freed.

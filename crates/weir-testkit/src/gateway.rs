@@ -316,7 +316,20 @@ impl Gateway {
 }
 
 fn parse(lines: &[String]) -> Vec<Value> {
-    lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    lines.iter().filter_map(|line| serde_json::from_str(line).ok().or_else(|| parse_text(line))).collect()
+}
+
+/// A line of `format: text`: timestamp, level, service, event, then `key=value`.
+fn parse_text(line: &str) -> Option<Value> {
+    let mut words = line.split(' ');
+    let mut fields = serde_json::Map::new();
+    for name in ["timestamp", "level", "service_name", "event"] {
+        fields.insert(name.to_owned(), words.next()?.into());
+    }
+    for (key, value) in words.filter_map(|word| word.split_once('=')) {
+        fields.insert(key.to_owned(), value.into());
+    }
+    Some(Value::Object(fields))
 }
 
 impl Drop for Gateway {

@@ -48,7 +48,7 @@ pub trait Policy: Send + Sync {
 #[derive(Debug, Clone)]
 pub enum PolicyPlan {
     /// Changes and guards fields.
-    Headers(HeadersPlan),
+    Headers(Box<HeadersPlan>),
     /// Sets the usual security fields on answers.
     SecurityHeaders(SecurityHeadersPlan),
     /// Changes what is forwarded.
@@ -66,7 +66,7 @@ pub enum PolicyPlan {
 impl PolicyPlan {
     pub(crate) fn compile(self) -> Box<dyn Policy> {
         match self {
-            Self::Headers(plan) => Box::new(plan),
+            Self::Headers(plan) => plan,
             Self::SecurityHeaders(plan) => Box::new(plan.compile()),
             Self::Rewrite(plan) => Box::new(plan),
             Self::Status(plan) => Box::new(plan),

@@ -44,13 +44,15 @@ fn an_idempotent_request_that_got_no_head_is_tried_elsewhere() {
             client.send(format!("{method} /r HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\nhi"));
             assert_eq!(client.read_response(method).unwrap().status, 200, "{method}");
         }
-        assert_eq!((bad.request_count(), good.request_count()), (1, 2), "{method}");
+        // Whose turn it is after a retry is the balancer's; nobody is asked twice for one request.
+        assert_eq!(good.request_count(), 2, "{method}");
+        assert!((1..=2).contains(&bad.request_count()), "{method}");
         assert!(good.requests().iter().all(|r| r.body == b"hi"), "{method}: the body was not replayed whole");
         let attempts: Vec<u64> = wait::until("both access lines", || {
             let lines = gateway.log_lines(|line| line["path"] == "/r");
             (lines.len() == 2).then(|| lines.iter().map(|l| l["attempts"].as_u64().unwrap()).collect())
         });
-        assert_eq!(attempts.iter().sum::<u64>(), 3, "{method}");
+        assert_eq!(attempts.iter().sum::<u64>() as usize, 2 + bad.request_count(), "{method}");
     }
 }
 
@@ -79,7 +81,8 @@ fn a_post_is_sent_again_only_when_the_upstream_says_so() {
         client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\nhi");
         assert_eq!(client.response().text(), "hi");
     }
-    assert_eq!(bad.request_count(), 1);
+    assert_eq!(good.request_count(), 2);
+    assert!((1..=2).contains(&bad.request_count()));
 }
 
 #[test]

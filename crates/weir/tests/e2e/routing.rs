@@ -93,7 +93,8 @@ fn the_more_specific_path_wins_segment_by_segment() {
 fn methods_fields_and_query_narrow_a_route_and_more_of_them_win() {
     let gateway = start(&naming(&[
         ("plain", "{ path: /x }"),
-        ("post", "{ path: /x, methods: [POST] }"),
+        // As many matchers as the next one has: a request may match both, so something must order them.
+        ("post", "{ path: /x, methods: [POST], priority: 1 }"),
         ("canary", "{ path: /x, headers: { x-env: canary } }"),
         ("both", "{ path: /x, headers: { x-env: canary }, query: { debug: \"1\" } }"),
         ("pattern", "{ path: /y, headers: { x-v: { regex: \"^v[0-9]$\" } } }"),

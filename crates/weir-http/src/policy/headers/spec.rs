@@ -66,7 +66,7 @@ fn decode(node: &Node, scope: Scope) -> Option<PolicyPlan> {
     if section.node("request").is_none() && section.node("response").is_none() {
         scope.refuse(Code::MISSING_KEY, node, "`headers` needs `request` or `response`", "");
     }
-    Some(PolicyPlan::Headers(plan))
+    Some(PolicyPlan::Headers(Box::new(plan)))
 }
 
 fn changes(section: &Section, scope: Scope) -> FieldChanges {

@@ -54,7 +54,7 @@ fn overrides(section: &Section, scope: Scope) -> Vec<(String, String)> {
         match entry.value.text() {
             _ if entry.value.is_off() => found.push((name, String::new())),
             Some(value) if weir_wire::http1::is_field_value(value.as_bytes()) => {
-                found.push((name, value.to_owned()))
+                found.push((name, value.to_owned()));
             }
             _ => {
                 let message = "a header's value has no line breaks or control characters";
