@@ -2,7 +2,10 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use weir_route::RequestView;
-use weir_upstream::{BalancePlan, HashKey, PickRequest, Target, Tried, Upstream, UpstreamPlan, hash_bytes};
+use weir_upstream::{
+    BalancePlan, Endpoint, EndpointPlan, HashKey, PickRequest, Target, Tried, Upstream, UpstreamPlan,
+    hash_bytes,
+};
 
 use super::Question;
 
@@ -25,35 +28,69 @@ pub(super) fn balance(plan: &UpstreamPlan) -> String {
 }
 
 /// The endpoints in the order in which one request would be sent to them, then those that it would not reach.
-pub(super) fn in_order(upstream: &Upstream, question: &Question, view: &RequestView) -> Vec<Value> {
-    let hash = upstream.hash_key().and_then(|key| hash(key, question, view));
-    let request = PickRequest { now: Instant::now(), client: question.client, hash, random: 0 };
-    let mut tried = Tried::new();
+///
+/// Judged on a copy: a pick counts as a request, and a running upstream must not notice the question.
+pub(super) fn in_order(
+    plan: &UpstreamPlan,
+    running: Option<&Upstream>,
+    question: &Question,
+    view: &RequestView,
+) -> Vec<Value> {
+    let known: Vec<(EndpointPlan, &'static str)> = match running {
+        Some(running) => {
+            running.endpoints().iter().map(|endpoint| (copy(endpoint), endpoint.state().as_str())).collect()
+        }
+        None => plan.endpoints.iter().map(|endpoint| (endpoint.clone(), "up")).collect(),
+    };
+    let order = order(plan, &known, question, view);
     let mut shown: Vec<Value> = Vec::new();
-    let all = upstream.endpoints();
-    // Each pick adds one to `tried`, so this ends; the bound is for a balancer that would not keep to it.
-    while shown.len() < all.len() {
-        let Ok(lease) = upstream.pick(&request, &tried) else { break };
-        let endpoint = lease.endpoint();
-        tried.insert(endpoint.id());
-        shown.push(json!({ "address": &**endpoint.label(), "state": endpoint.state().as_str(), "order": shown.len() + 1 }));
+    for (at, address) in order.iter().enumerate() {
+        shown.push(json!({ "address": address, "state": "up", "order": at + 1 }));
     }
-    for endpoint in all.iter().filter(|endpoint| !tried.contains(endpoint.id())) {
-        shown.push(
-            json!({ "address": &**endpoint.label(), "state": endpoint.state().as_str(), "order": null }),
-        );
+    for (endpoint, state) in known {
+        let address = endpoint.target.to_string();
+        let why = match (&endpoint.target, state) {
+            (Target::Name { .. }, _) => "not resolved",
+            (_, "up") if endpoint.weight == 0 => "drained by weight 0",
+            (_, state) => state,
+        };
+        if !order.contains(&address) {
+            shown.push(json!({ "address": address, "state": why, "order": null }));
+        }
     }
-    let names = upstream.plan().endpoints.iter().filter_map(|endpoint| match &endpoint.target {
-        Target::Name { host, port } => Some(format!("{host}:{port}")),
-        Target::Address(_) => None,
-    });
-    let is_known = |name: &str| all.iter().any(|endpoint| endpoint.label().contains(name));
-    shown.extend(
-        names
-            .filter(|name| !is_known(name))
-            .map(|name| json!({ "address": name, "state": "not resolved", "order": null })),
-    );
     shown
+}
+
+fn copy(endpoint: &Endpoint) -> EndpointPlan {
+    EndpointPlan {
+        target: Target::Address(endpoint.address().clone()),
+        weight: endpoint.weight(),
+        max_connections: endpoint.max_connections(),
+        backup: endpoint.is_backup(),
+    }
+}
+
+fn order(
+    plan: &UpstreamPlan,
+    known: &[(EndpointPlan, &'static str)],
+    question: &Question,
+    view: &RequestView,
+) -> Vec<String> {
+    let available = known.iter().filter(|(_, state)| *state == "up").map(|(endpoint, _)| endpoint.clone());
+    let plan = UpstreamPlan { endpoints: available.collect(), ..plan.clone() };
+    let now = Instant::now();
+    let upstream = Upstream::compile(plan, None, now);
+    let hash = upstream.hash_key().and_then(|key| hash(key, question, view));
+    let request = PickRequest { now, client: question.client, hash, random: 0 };
+    let mut tried = Tried::new();
+    let mut order: Vec<String> = Vec::new();
+    // Each pick adds one to `tried`, so this ends; the bound is for a balancer that would not keep to it.
+    while order.len() < known.len() {
+        let Ok(lease) = upstream.pick(&request, &tried) else { break };
+        tried.insert(lease.endpoint().id());
+        order.push(lease.endpoint().label().to_string());
+    }
+    order
 }
 
 fn hash(key: &HashKey, question: &Question, view: &RequestView) -> Option<u64> {

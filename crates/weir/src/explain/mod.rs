@@ -16,19 +16,15 @@ use weir_upstream::{Upstream, UpstreamPlan};
 use crate::plan::{ActionPlan, RootPlan, RoutePlan};
 use crate::spec;
 
-/// Gives the running upstream, or makes one of its plan.
-pub(crate) type UpstreamOf<'a> = &'a dyn Fn(&UpstreamPlan) -> Arc<Upstream>;
+/// Gives the running upstream of a name; none where nothing runs.
+pub(crate) type Running<'a> = &'a dyn Fn(&str) -> Option<Arc<Upstream>>;
 
 /// Explains a request against a plan; sends nothing and changes nothing. [`text`] writes the answer for people.
 ///
 /// # Errors
 ///
 /// A sentence when the question cannot be read, or when such a request is refused before it is matched.
-pub(crate) fn explain(
-    plan: &RootPlan,
-    question: &Question,
-    upstream_of: UpstreamOf,
-) -> Result<Value, String> {
+pub(crate) fn explain(plan: &RootPlan, question: &Question, running: Running) -> Result<Value, String> {
     let (authority, target) = question.split()?;
     let listener = question.listener(plan, authority)?;
     let authority = question.header("host").unwrap_or(authority);
@@ -54,7 +50,7 @@ pub(crate) fn explain(
         fields: question,
     };
     let found = table.explain(&view);
-    let asked = Asked { plan, question, view: &view, upstream_of };
+    let asked = Asked { plan, question, view: &view, running };
     Ok(json!({
         "method": question.method,
         "host": String::from_utf8_lossy(host),
@@ -75,7 +71,7 @@ struct Asked<'a> {
     plan: &'a RootPlan,
     question: &'a Question,
     view: &'a RequestView<'a>,
-    upstream_of: UpstreamOf<'a>,
+    running: Running<'a>,
 }
 
 impl Asked<'_> {
@@ -107,12 +103,12 @@ impl Asked<'_> {
     }
 
     fn upstream(&self, plan: &UpstreamPlan, weight: u32) -> Value {
-        let upstream = (self.upstream_of)(plan);
+        let running = (self.running)(&plan.name);
         json!({
             "name": &*plan.name,
             "weight": weight,
             "balance": endpoints::balance(plan),
-            "endpoints": endpoints::in_order(&upstream, self.question, self.view),
+            "endpoints": endpoints::in_order(plan, running.as_deref(), self.question, self.view),
             "attempts": plan.retry.attempts,
             "timeouts": {
                 "connect": format_duration(plan.connect_timeout),
@@ -160,7 +156,6 @@ fn action(plan: &ActionPlan) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     const CONFIG: &str = r#"
 listeners:
@@ -183,7 +178,7 @@ upstreams:
     fn answer(question: Question) -> Result<Value, String> {
         let plan =
             spec::load_text("weir.yaml", CONFIG).unwrap_or_else(|rejected| panic!("{}", rejected.text));
-        explain(&plan, &question, &|plan| Upstream::compile(plan.clone(), None, Instant::now()))
+        explain(&plan, &question, &|_| None)
     }
 
     fn ask(method: &str, url: &str) -> Value {
@@ -202,8 +197,24 @@ upstreams:
         let endpoints = route["upstreams"][0]["endpoints"].as_array().unwrap();
         let addresses: Vec<_> =
             endpoints.iter().map(|endpoint| endpoint["address"].as_str().unwrap()).collect();
-        assert_eq!(addresses[0], "10.0.0.1:80");
-        assert_eq!(addresses.len(), 4, "{addresses:?}");
+        assert_eq!(addresses, ["10.0.0.1:80", "10.0.0.2:80", "users.internal:80", "10.0.0.3:80"]);
+        let orders: Vec<_> = endpoints.iter().map(|endpoint| endpoint["order"].as_u64()).collect();
+        assert_eq!(orders, [Some(1), Some(2), None, None]);
+    }
+
+    #[test]
+    fn a_running_upstream_is_asked_for_its_state_and_does_not_notice() {
+        let plan =
+            spec::load_text("weir.yaml", CONFIG).unwrap_or_else(|rejected| panic!("{}", rejected.text));
+        let running = Upstream::compile(plan.upstreams["users"].clone(), None, std::time::Instant::now());
+        let now = std::time::Instant::now();
+        running.set_admin_state("10.0.0.1:80", weir_upstream::AdminState::Down, now).unwrap();
+        let question = Question { url: "http://api.example.com/users/1".into(), ..Question::default() };
+        let answer = explain(&plan, &question, &|_| Some(Arc::clone(&running))).unwrap();
+        let endpoints = &answer["route"]["upstreams"][0]["endpoints"];
+        assert_eq!(endpoints[0], json!({ "address": "10.0.0.2:80", "state": "up", "order": 1 }));
+        assert_eq!(endpoints[1], json!({ "address": "10.0.0.1:80", "state": "switched-off", "order": null }));
+        assert!(running.endpoints().iter().all(|endpoint| endpoint.requests() == 0));
     }
 
     #[test]

@@ -52,7 +52,8 @@ fn fields(section: &Section, problems: &Problems) -> Fields {
         all |= text == "all";
         match Fields::named([text]) {
             Ok(_) => {
-                found = Field::ALL.iter().filter(|f| f.as_str() == text).fold(found, |set, f| set.with(*f))
+                let named = Field::ALL.iter().filter(|field| field.as_str() == text);
+                found = named.fold(found, |set, field| set.with(*field));
             }
             Err("all") => {}
             Err(name) => {
