@@ -164,19 +164,25 @@ impl Output {
     }
 
     fn run(mut self, messages: &Receiver<Message>) {
+        // Before there is anything to write: later there may be no descriptor left.
+        self.refresh();
         while let Ok(message) = messages.recv() {
-            if self.shared.stale.swap(false, Ordering::AcqRel) {
-                self.file = None;
-                self.torn = false;
-                // At once, so that a rotated file is let go although nothing is written.
-                let opened = self.open();
-                self.judge(opened, Instant::now());
-            }
+            self.refresh();
             match message {
                 Message::Chunk(chunk) => self.write(chunk, Instant::now()),
                 Message::Wake => {}
                 Message::Flush(done) => drop(done.try_send(())),
             }
+        }
+    }
+
+    /// Opens the sink where that was asked for: at once, so that a rotated file is let go although nothing is written.
+    fn refresh(&mut self) {
+        if self.shared.stale.swap(false, Ordering::AcqRel) {
+            self.file = None;
+            self.torn = false;
+            let opened = self.open();
+            self.judge(opened, Instant::now());
         }
     }
 

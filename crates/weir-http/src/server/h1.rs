@@ -59,6 +59,8 @@ async fn readable(connection: &mut Connection) -> bool {
     poll_fn(|cx| {
         match connection.io.socket.poll_readable(cx) {
             Poll::Ready(result) => return Poll::Ready(result.is_ok()),
+            // Its descriptor is needed: whatever it was promised, others are waiting.
+            Poll::Pending if connection.handle.should_close() => return Poll::Ready(false),
             Poll::Pending if !connection.is_ending() => {}
             // A client that has just connected was promised an answer: its request is on the way.
             Poll::Pending if fresh && !hurried => {
