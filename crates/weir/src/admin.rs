@@ -1,7 +1,6 @@
 //! The admin address of the running gateway: what it shows is read here, who may ask is judged in `weir-admin`.
 
 mod config;
-mod explain;
 mod metrics;
 mod view;
 
@@ -15,6 +14,7 @@ use weir_admin::{
 use weir_telemetry::{Level, Value as Field};
 use weir_upstream::AdminState;
 
+use crate::explain::Question;
 use crate::plan::AdminPlan;
 use crate::run::{Gateway, Reloads};
 
@@ -109,7 +109,11 @@ impl weir_admin::Gateway for Admin {
     }
 
     fn explain(&self, question: &Value) -> Result<Value, String> {
-        explain::answer(&self.gateway, question)
+        let question = Question::from_json(question)?;
+        let running = self.gateway.upstreams();
+        // A reload may come between the plan and its upstreams; then the plan alone is explained.
+        let of_name = |name: &str| running.iter().find(|upstream| **upstream.name() == *name).cloned();
+        crate::explain::explain(&self.gateway.plan(), &question, &of_name)
     }
 
     fn set_endpoint(

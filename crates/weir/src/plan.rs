@@ -35,6 +35,8 @@ pub(crate) struct RootPlan {
     pub(crate) watch: bool,
     /// Every file that was read, and the folders that `include` patterns look into, for watching.
     pub(crate) files: Vec<PathBuf>,
+    /// What they held, and secrets' files too: what changes before they are watched is not lost.
+    pub(crate) seen: weir_provider::Seen,
     /// What is allowed but should not stay so: development secrets and the like, one sentence each.
     pub(crate) warnings: Vec<String>,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use weir_provider::{Seen, Watch};
 use weir_telemetry::{AccessLog, Level, Log, Value};
 
 use super::gateway::Gateway;
@@ -119,7 +120,7 @@ async fn live(
     };
     let (sender, mut requests) = mpsc::channel(RELOADS_QUEUED_MAX);
     let reloads = Reloads(sender);
-    let files = plan.watch.then(|| plan.files.clone());
+    let files = plan.watch.then(|| (plan.files.clone(), plan.seen.clone()));
     let admin_plan = plan.admin.clone();
     for warning in &plan.warnings {
         log.event(Level::Warn, "start_warning", &[("message", Value::Str(warning))]);
@@ -189,7 +190,7 @@ async fn reload(
     let running = gateway.revision();
     let result = match loaded {
         Ok(Ok(plan)) => {
-            watch.set_files(plan.watch.then(|| plan.files.clone()));
+            watch.set_files(plan.watch.then(|| (plan.files.clone(), plan.seen.clone())));
             let gateway = Arc::clone(gateway);
             let handle = tokio::runtime::Handle::current();
             let swap = tokio::task::spawn_blocking(move || {
@@ -238,22 +239,23 @@ impl Signals {
 
 /// The watch on the configuration's files; none where it is switched off.
 struct Watching {
-    watch: Option<weir_provider::Watch>,
+    watch: Option<Watch>,
     log: Log,
 }
 
 impl Watching {
-    fn new(files: Option<Vec<PathBuf>>, log: &Log) -> Self {
+    fn new(files: Option<(Vec<PathBuf>, Seen)>, log: &Log) -> Self {
         let mut watching = Self { watch: None, log: log.clone() };
         watching.set_files(files);
         watching
     }
 
-    fn set_files(&mut self, files: Option<Vec<PathBuf>>) {
+    /// Watches what was read; a change since then is told at once.
+    fn set_files(&mut self, files: Option<(Vec<PathBuf>, Seen)>) {
         match (files, &mut self.watch) {
             (None, watch) => *watch = None,
-            (Some(files), Some(watch)) => watch.set_paths(files),
-            (Some(files), watch @ None) => match weir_provider::Watch::start(files, self.log.clone()) {
+            (Some((files, seen)), Some(watch)) => watch.set_read(files, seen),
+            (Some((files, seen)), watch @ None) => match Watch::start_read(files, seen, self.log.clone()) {
                 Ok(started) => *watch = Some(started),
                 Err(error) => {
                     let fields = [("error", Value::Str(&error.to_string()))];

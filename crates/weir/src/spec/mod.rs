@@ -22,7 +22,7 @@ pub(crate) use descriptors::descriptor_warning;
 pub(crate) use root::ROOT;
 pub(crate) use table::{compile, listener_id};
 use weir_config::{Document, MemoryReader, Problems, SourceReader};
-use weir_provider::FileReader;
+use weir_provider::RecordingReader;
 
 use crate::plan::RootPlan;
 use crate::run::Rejected;
@@ -33,7 +33,10 @@ use crate::run::Rejected;
 ///
 /// Every problem, as text and as data.
 pub(crate) fn load(path: &Path) -> Result<RootPlan, Rejected> {
-    read(path, &FileReader).into_plan()
+    let reader = RecordingReader::default();
+    let loaded = read(path, &reader);
+    let plan = loaded.into_plan()?;
+    Ok(RootPlan { seen: reader.into_seen(), ..plan })
 }
 
 /// Reads a text that the program made, which includes nothing.

@@ -103,6 +103,8 @@ pub(super) fn decode(
         log: log::decode(&root, problems),
         watch: root.boolean("watch"),
         files,
+        // Known to the one who reads.
+        seen: weir_provider::Seen::default(),
         warnings: Vec::new(),
     }
 }
