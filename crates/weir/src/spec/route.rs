@@ -7,6 +7,7 @@ use weir_http::{
     PolicyPlan, REDIRECT, RESPOND, RedirectPlan, RespondPlan, SHARE, Scope, decode_forward, policy_kinds,
 };
 
+use super::matching::Matched;
 use super::{matching, root};
 use crate::plan::{ActionPlan, RoutePlan};
 
@@ -54,6 +55,7 @@ pub(super) fn decode_all(root: &Section, names: &Names, problems: &Problems) -> 
     let mut taken: HashMap<&str, &Node> = HashMap::with_capacity(nodes.len());
     let mut plans = Vec::with_capacity(nodes.len());
     for (at, node) in nodes.iter().enumerate() {
+        let errors_before = problems.errors();
         let section = ROUTE.open(node, problems);
         if let Some(name) = section.node("name") {
             let text = name.text().unwrap_or_default();
@@ -64,13 +66,16 @@ pub(super) fn decode_all(root: &Section, names: &Names, problems: &Problems) -> 
                 problems.push(Problem::error(Code::MALFORMED, name, "a route's name is not empty"));
             }
         }
-        plans.push(decode(&section, at, names, problems));
+        let matched = matching::decode(&section, names, problems);
+        // A match with a fault has lost a part, and would tie with routes that it has nothing to do with.
+        let is_whole = problems.errors() == errors_before;
+        let rules = if is_whole { matched.rules } else { Vec::new() };
+        plans.push(decode(&section, at, Matched { rules, ..matched }, names, problems));
     }
     plans
 }
 
-fn decode(section: &Section, at: usize, names: &Names, problems: &Problems) -> RoutePlan {
-    let matched = matching::decode(section, names, problems);
+fn decode(section: &Section, at: usize, matched: Matched, names: &Names, problems: &Problems) -> RoutePlan {
     let scope = Scope { problems, params: &matched.params };
     let name: Arc<str> = match section.opt_text("name") {
         Some(name) => name.into(),
