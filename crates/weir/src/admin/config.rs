@@ -61,14 +61,20 @@ pub(super) const fn policy_name(policy: &PolicyPlan) -> &'static str {
     }
 }
 
-/// What a header or a query entry must be, as it is written.
-pub(super) fn test(test: &ValueTest) -> Value {
+/// What a header or a query entry must be, as it is written; starred where callers may prove themselves with it.
+pub(super) fn test(name: &str, test: &ValueTest) -> Value {
     match test {
-        // A value that is matched may be a key that callers prove themselves with.
-        ValueTest::Exact(_) => json!("***"),
-        ValueTest::Expression(_) => json!({ "regex": "***" }),
         ValueTest::Present => json!({ "present": true }),
+        ValueTest::Exact(_) if is_secret(name) => json!("***"),
+        ValueTest::Exact(text) => json!(text),
+        ValueTest::Expression(_) if is_secret(name) => json!({ "regex": "***" }),
+        ValueTest::Expression(expression) => json!({ "regex": expression.to_string() }),
     }
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["auth", "cookie", "key", "pass", "secret", "session", "token"].iter().any(|word| name.contains(word))
 }
 
 /// The effective settings of the checks.
@@ -211,4 +217,40 @@ fn log(plan: &LogPlan) -> Value {
         "service_name": plan.service_name,
         "access_sample": plan.access.sample.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_config::Secret;
+
+    #[test]
+    fn the_admin_token_is_starred() {
+        let bind = "127.0.0.1:0".parse().unwrap();
+        let token = Some(Secret::new("correct-horse-battery-staple"));
+        let shown =
+            admin(&AdminPlan { bind, hosts: vec!["ops.example".to_owned()], token, unix_mode: 0o600 });
+        assert_eq!(
+            shown,
+            json!({ "bind": "127.0.0.1:0", "hosts": ["ops.example"], "token": "***", "unix_mode": "0600" })
+        );
+    }
+
+    #[test]
+    fn what_callers_prove_themselves_with_is_starred_and_the_rest_is_shown() {
+        let exact = ValueTest::Exact("value".to_owned());
+        for name in ["Authorization", "x-api-key", "Cookie", "access_token", "x-session-id"] {
+            assert_eq!(test(name, &exact), json!("***"), "{name}");
+            assert_eq!(test(name, &ValueTest::Present), json!({ "present": true }));
+        }
+        assert_eq!(test("x-env", &exact), json!("value"));
+    }
+
+    #[test]
+    fn an_upstream_is_shown_with_its_defaults() {
+        let shown = upstream(&UpstreamPlan::new("app"));
+        assert_eq!((&shown["balance"], &shown["connect_timeout"]), (&json!("round_robin"), &json!("5s")));
+        assert_eq!((&shown["retry"]["budget"], &shown["health"]["active"]), (&json!("20%"), &Value::Null));
+        assert_eq!(shown["health"]["passive"]["pause"], "30s");
+    }
 }

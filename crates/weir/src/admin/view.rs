@@ -87,7 +87,9 @@ pub(super) fn rule_of(route: &RoutePlan, rule: &Rule) -> Value {
         if !tests.is_empty() {
             put(
                 key,
-                Value::Object(tests.iter().map(|(name, test)| (name.clone(), config::test(test))).collect()),
+                Value::Object(
+                    tests.iter().map(|(name, test)| (name.clone(), config::test(name, test))).collect(),
+                ),
             );
         }
     }
