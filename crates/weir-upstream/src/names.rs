@@ -12,6 +12,8 @@ pub(crate) type Name = (String, u16);
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     known: HashMap<Name, NameAnswer>,
+    /// How often addresses changed.
+    pub(crate) changes: u64,
 }
 
 /// What is known about one name.
@@ -54,6 +56,7 @@ impl Names {
                 found.truncate(ADDRESSES_MAX);
                 (answer.resolved_at, answer.fault) = (Some(now), None);
                 let changed = found != answer.addresses;
+                self.changes += u64::from(changed);
                 answer.addresses = found;
                 changed
             }

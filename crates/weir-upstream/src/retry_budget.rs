@@ -67,7 +67,6 @@ impl RetryBudget<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::BalancePlan;
     use crate::balancer::contract::Bench;
 

@@ -23,6 +23,8 @@ pub(crate) struct Roster {
     /// For the primaries and for the backups.
     pub(crate) carry: [Carry; 2],
     departed: Vec<Departed>,
+    /// [`Names::changes`] when the names were replaced by their addresses.
+    pub(crate) names_at: u64,
 }
 
 /// What is remembered of an address that is gone.
@@ -49,6 +51,8 @@ impl Roster {
         ramp_from: Option<Instant>,
         now: Instant,
     ) -> Self {
+        // Read first: a change that comes meanwhile is then seen as one.
+        let names_at = lock(sources.names).changes;
         let mut known = past.map(|(past, judged_by)| past.known(judged_by, &sources.plan.health));
         let mut known = known.take().unwrap_or_default();
         let mut seen = HashSet::new();
@@ -70,7 +74,7 @@ impl Roster {
         endpoints.truncate(usize::from(u16::MAX) - 1);
         let before = past.map(|(past, _)| past.carry.clone()).unwrap_or_default();
         let carry = carry(&sources.plan.balance, &endpoints, before);
-        Self { endpoints: endpoints.into(), carry, departed: departed(known, now) }
+        Self { endpoints: endpoints.into(), carry, departed: departed(known, now), names_at }
     }
 
     /// All that is known by address, judged by the settings `to` from now on.

@@ -266,8 +266,18 @@ impl Upstream {
     pub fn adopt(self: &Arc<Self>, now: Instant) {
         if !self.shared.queue.follows(self) {
             self.shared.queue.follow(Arc::downgrade(self));
-            lock(&self.shared.names).retain(|name| self.plan.names().any(|planned| planned == *name));
-            self.reassemble(Some(now), now);
+            // One lock after the other: who assembles takes the names within the roster.
+            let names_at = lock(&self.roster).names_at;
+            let is_current = {
+                let mut names = lock(&self.shared.names);
+                names.retain(|name| self.plan.names().any(|planned| planned == *name));
+                names.changes == names_at
+            };
+            if is_current {
+                self.shared.queue.serve(Some(now));
+            } else {
+                self.reassemble(Some(now), now);
+            }
         }
     }
 

@@ -97,6 +97,16 @@ async fn nobody_overtakes_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slot_freed_between_the_failed_pick_and_the_joining_is_not_missed() {
+    let upstream = upstream(&[1]);
+    let (own, request, tried) = (Arc::downgrade(&upstream), request(), Tried::new());
+    let deadline = request.now + secs(3);
+    let waiting = upstream.queue().wait(&own, &upstream.plan().queue, &request, &tried, deadline);
+    assert!(waiting.await.is_ok());
+    assert_eq!(now(), request.now, "at once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cancelled_wait_leaks_no_slot() {
     let upstream = upstream(&[1]);
     let held = take(&upstream);
