@@ -98,13 +98,14 @@ impl weir_admin::Gateway for Admin {
     }
 
     fn reload(&self) -> ReloadAnswer {
-        let reloads = self.reloads.clone();
+        let (reloads, gateway) = (self.reloads.clone(), Arc::clone(&self.gateway));
         Box::pin(async move {
-            let rejection = |rejected: crate::run::Rejected| ReloadRejected {
-                text: rejected.text,
-                problems: rejected.problems,
-            };
-            reloads.reload().await.map_err(rejection)
+            reloads.reload().await.map_err(|rejected| {
+                let running = gateway.revision();
+                let text =
+                    format!("{}: nothing was changed, revision {running} keeps running", rejected.text);
+                ReloadRejected { text, problems: rejected.problems }
+            })
         })
     }
 
