@@ -10,31 +10,40 @@ use weir_route::{
 /// Words of a rule: `host=`, `path=`, `re=`, `m=GET,HEAD`, `h:NAME=VALUE`, `q:NAME=VALUE`, `p:NAME=REGEX`, `l=1,2`,
 /// `prio=N`; a VALUE of `~…` is an expression, `?` is presence.
 pub(crate) fn rule(id: u32, words: &str) -> Rule {
-    let mut rule = Rule::any(id);
-    for word in words.split_whitespace() {
-        let (key, value) = word.split_once('=').unwrap();
-        match key.split_once(':').unwrap_or((key, "")) {
-            ("host", _) => rule.host = Some(HostPattern::parse(value).unwrap()),
-            ("path", _) => rule.path = Some(PathPattern::parse(value).unwrap()),
-            ("re", _) => rule.path = Some(PathPattern::parse_expression(value).unwrap()),
-            ("m", _) => rule.methods = value.split(',').map(|m| Method::parse(m).unwrap()).collect(),
-            ("h", name) => rule.headers.push((name.into(), test(value))),
-            ("q", name) => rule.query.push((name.into(), test(value))),
-            ("p", name) => rule.params.push((name.into(), Expression::parse(value).unwrap())),
-            ("l", _) => rule.listeners = value.split(',').map(|l| l.parse::<u32>().unwrap()).collect(),
-            ("prio", _) => rule.priority = value.parse().unwrap(),
-            other => panic!("no such word: {other:?}"),
-        }
-    }
-    rule
+    try_rule(id, words).unwrap_or_else(|| panic!("no rule: {words}"))
 }
 
-fn test(value: &str) -> ValueTest {
-    match value.strip_prefix('~') {
-        Some(expression) => ValueTest::Expression(Expression::parse(expression).unwrap()),
+/// None where a word is not known or its pattern is refused.
+pub(crate) fn try_rule(id: u32, words: &str) -> Option<Rule> {
+    let mut rule = Rule::any(id);
+    for word in words.split_whitespace() {
+        let (key, value) = word.split_once('=')?;
+        match key.split_once(':').unwrap_or((key, "")) {
+            ("host", _) => rule.host = Some(HostPattern::parse(value).ok()?),
+            ("path", _) => rule.path = Some(PathPattern::parse(value).ok()?),
+            ("re", _) => rule.path = Some(PathPattern::parse_expression(value).ok()?),
+            ("m", _) => {
+                rule.methods = value.split(',').map(|m| Method::parse(m).ok()).collect::<Option<_>>()?;
+            }
+            ("h", name) => rule.headers.push((name.into(), test(value)?)),
+            ("q", name) => rule.query.push((name.into(), test(value)?)),
+            ("p", name) => rule.params.push((name.into(), Expression::parse(value).ok()?)),
+            ("l", _) => {
+                rule.listeners = value.split(',').map(|l| l.parse::<u32>().ok()).collect::<Option<_>>()?;
+            }
+            ("prio", _) => rule.priority = value.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some(rule)
+}
+
+fn test(value: &str) -> Option<ValueTest> {
+    Some(match value.strip_prefix('~') {
+        Some(expression) => ValueTest::Expression(Expression::parse(expression).ok()?),
         None if value == "?" => ValueTest::Present,
         None => ValueTest::Exact(value.replace('_', " ")),
-    }
+    })
 }
 
 pub(crate) fn rules(words: &[&str]) -> Vec<Rule> {
@@ -66,21 +75,26 @@ impl FieldLookup for Fields {
 }
 
 pub(crate) fn request(text: &str) -> Request {
+    try_request(text).unwrap_or_else(|| panic!("no request: {text}"))
+}
+
+/// None where a part is missing.
+pub(crate) fn try_request(text: &str) -> Option<Request> {
     let mut words = text.split_whitespace();
-    let method = words.next().unwrap().into();
-    let target = words.next().unwrap();
+    let method = words.next()?.into();
+    let target = words.next()?;
     let (listener, target) = target.split_once('@').unwrap_or(("0", target));
     let (target, query) = target.split_once('?').unwrap_or((target, ""));
-    let (host, path) = target.split_at(target.find('/').unwrap());
-    let fields = words.map(|word| word.split_once(':').unwrap()).map(|(n, v)| (n.into(), v.into())).collect();
-    Request {
+    let (host, path) = target.split_at(target.find('/')?);
+    let fields = words.map(|word| word.split_once(':').map(|(n, v)| (n.into(), v.into())));
+    Some(Request {
         method,
-        listener: listener.parse().unwrap(),
+        listener: listener.parse().ok()?,
         host: host.into(),
         path: path.into(),
         query: query.into(),
-        fields: Fields(fields),
-    }
+        fields: Fields(fields.collect::<Option<_>>()?),
+    })
 }
 
 impl Request {
