@@ -64,8 +64,9 @@ impl Head {
         loop {
             let line = &self.bytes[at..];
             let length = memchr::memchr(b'\r', line).ok_or(FieldError::BadValue)?;
+            // A line that only begins with CR is no end: what stands behind it would be dropped unread.
             if length == 0 {
-                return Ok(());
+                return if line.get(1) == Some(&b'\n') { Ok(()) } else { Err(FieldError::BadValue) };
             }
             if self.fields.len() == fields_max {
                 return Err(FieldError::TooMany);

@@ -258,6 +258,7 @@ mod tests {
     fn malformed_heads_are_refused_by_cause() {
         use RequestError::*;
         let cases = [
+            ("GET / HTTP/1.1\r\nA: b\r\n\rTransfer-Encoding: chunked\r\n\r\n", BadValue),
             ("GET  / HTTP/1.1\r\n\r\n", BadTarget),
             ("GET / \r\n\r\n", BadRequestLine),
             ("GET /\r\n\r\n", BadRequestLine),
