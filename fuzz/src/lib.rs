@@ -1,0 +1,50 @@
+//! One function for each fuzz target: any bytes in, a panic for each broken promise.
+//!
+//! The same functions run under libFuzzer (`fuzz_targets/`) and, over the kept corpus and bounded mutations of it, in
+//! `tests/corpus.rs` on the stable toolchain.
+
+mod chunked;
+mod config;
+mod differential;
+mod message;
+mod normal;
+mod route;
+
+pub use chunked::http1_chunked;
+pub use config::config;
+pub use differential::http1_differential;
+pub use message::{http1_request, http1_response};
+pub use normal::{host, normalize_path};
+pub use route::route_match;
+
+/// A target: its name, which is also its corpus folder's, and its function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 8] = [
+    ("config", config),
+    ("host", host),
+    ("http1_chunked", http1_chunked),
+    ("http1_differential", http1_differential),
+    ("http1_request", http1_request),
+    ("http1_response", http1_response),
+    ("normalize_path", normalize_path),
+    ("route_match", route_match),
+];
+
+/// The whole of a target's program: libFuzzer's entry, or without it one run over each file that is named.
+#[macro_export]
+macro_rules! target {
+    ($name:ident) => {
+        #[cfg(fuzzing)]
+        libfuzzer_sys::fuzz_target!(|data: &[u8]| weir_fuzz::$name(data));
+
+        #[cfg(not(fuzzing))]
+        fn main() -> std::io::Result<()> {
+            for file in std::env::args_os().skip(1) {
+                weir_fuzz::$name(&std::fs::read(file)?);
+            }
+            Ok(())
+        }
+    };
+}
