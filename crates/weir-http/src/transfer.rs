@@ -19,6 +19,7 @@ pub(crate) struct Transfer {
     encoded: Option<Buffer>,
     /// What a long body passes through without being copied.
     pipe: Option<Pipe>,
+    spliced: bool,
     /// Body bytes taken from the source.
     pub(crate) bytes: u64,
     /// Most body bytes allowed.
@@ -98,6 +99,7 @@ impl Transfer {
             sink,
             encoded: None,
             pipe: None,
+            spliced: false,
             bytes: 0,
             limit,
             blocked: Side::Source,
@@ -232,7 +234,8 @@ impl Transfer {
     /// Whether what is left is worth a pipe: long, and to be written as it is.
     fn is_spliced(&self, tap: &mut impl Tap) -> bool {
         match (&self.source, self.sink) {
-            (Source::Length(left), Sink::Raw) => *left >= SPLICE_BYTES_MIN && tap.lets_pass(*left),
+            // Once begun it goes on to the last byte: falling back would cost a system call for each buffer.
+            (Source::Length(left), Sink::Raw) => self.spliced || (*left >= SPLICE_BYTES_MIN && tap.lets_pass(*left)),
             _ => false,
         }
     }
@@ -256,7 +259,10 @@ impl Transfer {
             };
             let max = usize::try_from(left).unwrap_or(usize::MAX);
             match pipe.poll_fill(cx, &from.socket, max) {
-                Poll::Ready(Ok(count)) if count > 0 => self.pipe = Some(pipe),
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    self.pipe = Some(pipe);
+                    self.spliced = true;
+                }
                 Poll::Ready(Ok(_)) => return Poll::Ready(Err(TransferError::SourceEnded)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(TransferError::SourceFailed(error))),
                 Poll::Pending => {
