@@ -46,6 +46,11 @@ impl Io {
         result
     }
 
+    /// Has a buffer ready: for a read that is known to find something.
+    pub(crate) fn expect(&mut self, buffers: &Buffers) {
+        self.buffer.get_or_insert_with(|| buffers.take());
+    }
+
     /// Whether [`poll_fill`](Self::poll_fill) may be called.
     pub(crate) fn has_room(&mut self) -> bool {
         self.buffer.as_mut().is_none_or(|buffer| !buffer.room().is_empty())

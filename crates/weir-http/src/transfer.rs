@@ -235,7 +235,9 @@ impl Transfer {
     fn is_spliced(&self, tap: &mut impl Tap) -> bool {
         match (&self.source, self.sink) {
             // Once begun it goes on to the last byte: falling back would cost a system call for each buffer.
-            (Source::Length(left), Sink::Raw) => self.spliced || (*left >= SPLICE_BYTES_MIN && tap.lets_pass(*left)),
+            (Source::Length(left), Sink::Raw) => {
+                self.spliced || (*left >= SPLICE_BYTES_MIN && tap.lets_pass(*left))
+            }
             _ => false,
         }
     }

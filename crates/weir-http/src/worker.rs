@@ -61,7 +61,7 @@ pub struct Worker {
     connections: Mutex<Connections>,
     random: AtomicU64,
     born: Instant,
-    date: Mutex<Date>,
+    date: Mutex<String>,
     shed_seen: AtomicU64,
 }
 
@@ -89,12 +89,6 @@ pub(crate) struct ConnectionHandle {
     /// Milliseconds of the worker's life when it became idle, plus one; 0 while it serves a request.
     idle_since_ms: AtomicU64,
     close: AtomicBool,
-}
-
-#[derive(Default)]
-struct Date {
-    second: u64,
-    text: String,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -125,7 +119,7 @@ impl Worker {
             connections: Mutex::default(),
             random: AtomicU64::new(fastrand::u64(..)),
             born: now,
-            date: Mutex::default(),
+            date: Mutex::new(httpdate::fmt_http_date(SystemTime::now())),
             shed_seen: AtomicU64::new(0),
         })
     }
@@ -144,6 +138,7 @@ impl Worker {
             ticks.tick().await;
             round = round.wrapping_add(1);
             locked(&self.access).flush();
+            *locked(&self.date) = httpdate::fmt_http_date(SystemTime::now());
             locked(&self.plane).refresh(&self.shared.live);
             self.shed_when_asked();
             if round.is_multiple_of(5) {
@@ -244,16 +239,9 @@ impl Worker {
         }
     }
 
-    /// Appends the value of a `Date` field; made once a second.
+    /// Appends the value of a `Date` field; renewed by the worker's tick.
     pub(crate) fn write_date(&self, out: &mut Vec<u8>) {
-        let now = SystemTime::now();
-        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let mut date = locked(&self.date);
-        if date.second != second {
-            date.second = second;
-            date.text = httpdate::fmt_http_date(now);
-        }
-        out.extend_from_slice(date.text.as_bytes());
+        out.extend_from_slice(locked(&self.date).as_bytes());
     }
 
     pub(crate) fn register(&self, waker: DeadlineWaker) -> (u32, Arc<ConnectionHandle>) {

@@ -56,8 +56,13 @@ impl<C> Pool<C> {
         opened_at: Instant,
         now: Instant,
     ) -> Option<C> {
-        let dies_at = opened_at + jittered(plan.max_age, opened_at, endpoint.id());
-        let expires_at = dies_at.min(now + plan.idle_timeout);
+        let idle_until = now + plan.idle_timeout;
+        // Far from its end, as nearly every connection is, its exact end does not matter.
+        let expires_at = if idle_until.saturating_duration_since(opened_at) < plan.max_age / 2 {
+            idle_until
+        } else {
+            idle_until.min(opened_at + jittered(plan.max_age, opened_at, endpoint.id()))
+        };
         if plan.idle_per_worker == 0 || expires_at <= now {
             return Some(conn);
         }

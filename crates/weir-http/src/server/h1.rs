@@ -88,6 +88,7 @@ enum Active {
 /// Serves requests until there is none begun.
 async fn active(connection: &mut Connection) -> Active {
     connection.set_idle(None);
+    connection.io.expect(&connection.worker.spares.buffers);
     loop {
         let worker = Arc::clone(&connection.worker);
         let mut exchange = worker.take_exchange(Instant::now());

@@ -46,6 +46,12 @@ pub(super) fn is_token_byte(b: u8) -> bool {
     TOKEN[b as usize]
 }
 
+/// Whether `b` may stand in a field value.
+#[inline]
+pub(super) fn is_value_byte(b: u8) -> bool {
+    VALUE[b as usize]
+}
+
 /// Whether the whole of `text` is one token (RFC 9110 section 5.6.2); empty is none.
 #[inline]
 pub fn is_token(text: &[u8]) -> bool {

@@ -150,6 +150,20 @@ impl Known {
         Some(Self::of(&folded[..name.len()])).filter(|known| *known != Self::Other)
     }
 
+    /// A bit for each name that [`is_hop_by_hop`](Self::is_hop_by_hop).
+    pub(super) const HOP_BY_HOP: u64 = {
+        let mut bits = 0;
+        let mut i = 0;
+        while i < Self::ALL.len() {
+            assert!((Self::ALL[i].1 as u8) < 64, "a word has a bit for each known name");
+            if Self::ALL[i].1.is_hop_by_hop() {
+                bits |= 1 << Self::ALL[i].1 as u8;
+            }
+            i += 1;
+        }
+        bits
+    };
+
     /// Whether the field belongs to one connection and is never forwarded (RFC 9110 section 7.6.1).
     pub const fn is_hop_by_hop(self) -> bool {
         matches!(

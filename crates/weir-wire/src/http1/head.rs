@@ -1,4 +1,4 @@
-use super::ascii::{is_field_value, is_token_byte, trim_ows};
+use super::ascii::{is_field_value, is_token_byte, is_value_byte, trim_ows};
 use super::field::Known;
 
 /// Where a piece of text stands in a head's bytes.
@@ -35,6 +35,8 @@ struct Field {
 pub struct Head {
     pub(super) bytes: Vec<u8>,
     fields: Vec<Field>,
+    /// A bit for each known name that was ever added: most questions are about fields that are not there.
+    seen: u64,
 }
 
 /// What is wrong with a field line.
@@ -52,6 +54,7 @@ impl Head {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.fields.clear();
+        self.seen = 0;
     }
 
     /// Bytes of memory held while empty.
@@ -62,22 +65,29 @@ impl Head {
     /// Reads field lines from `self.bytes[at..]`, which ends with an empty line and has CRLF line ends only.
     pub(super) fn read_fields(&mut self, mut at: usize, fields_max: usize) -> Result<(), FieldError> {
         loop {
-            let line = &self.bytes[at..];
-            let length = memchr::memchr(b'\r', line).ok_or(FieldError::BadValue)?;
-            // A line that only begins with CR is no end: what stands behind it would be dropped unread.
-            if length == 0 {
-                return if line.get(1) == Some(&b'\n') { Ok(()) } else { Err(FieldError::BadValue) };
+            match self.bytes.get(at..).unwrap_or_default() {
+                b"\r\n" => return Ok(()),
+                // A CR that ends nothing, or an empty line that is not the last.
+                [b'\r', ..] => return Err(FieldError::BadValue),
+                _ => {}
             }
             if self.fields.len() == fields_max {
                 return Err(FieldError::TooMany);
             }
-            // A CR inside the line would stand before something other than LF.
-            if line.get(length + 1) != Some(&b'\n') {
-                return Err(FieldError::BadValue);
-            }
-            self.fields.push(read_field(&line[..length], at)?);
-            at += length + 2;
+            let (field, next) = read_field(&self.bytes, at)?;
+            self.push(field);
+            at = next;
         }
+    }
+
+    fn push(&mut self, field: Field) {
+        self.seen |= 1 << field.known as u8;
+        self.fields.push(field);
+    }
+
+    #[inline]
+    fn may_have(&self, known: Known) -> bool {
+        self.seen & 1 << known as u8 != 0
     }
 
     /// The fields in order.
@@ -98,17 +108,21 @@ impl Head {
     /// The value of the first field line of that known name.
     #[inline]
     pub fn get(&self, known: Known) -> Option<&[u8]> {
+        if !self.may_have(known) {
+            return None;
+        }
         self.fields.iter().find(|f| f.known == known).map(|f| f.value.of(&self.bytes))
     }
 
     /// All values of that known name, in order.
     pub fn all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
-        self.fields.iter().filter(move |f| f.known == known).map(|f| f.value.of(&self.bytes))
+        let fields = if self.may_have(known) { &self.fields[..] } else { &[] };
+        fields.iter().filter(move |f| f.known == known).map(|f| f.value.of(&self.bytes))
     }
 
     /// The number of field lines of that known name.
     pub fn count(&self, known: Known) -> usize {
-        self.fields.iter().filter(|f| f.known == known).count()
+        self.all(known).count()
     }
 
     /// All values of the fields with this name, whatever its case.
@@ -121,7 +135,9 @@ impl Head {
 
     /// Removes all field lines of that known name.
     pub fn remove(&mut self, known: Known) {
-        self.fields.retain(|f| f.known != known);
+        if self.may_have(known) {
+            self.fields.retain(|f| f.known != known);
+        }
     }
 
     /// Keeps the field lines for which `keep` says so.
@@ -171,7 +187,7 @@ impl Head {
         self.bytes.extend_from_slice(value);
         let end = self.bytes.len();
         self.bytes.extend_from_slice(b"\r\n");
-        self.fields.push(Field { name: Span::new(start, middle), value: Span::new(middle + 2, end), known });
+        self.push(Field { name: Span::new(start, middle), value: Span::new(middle + 2, end), known });
         middle + 2
     }
 
@@ -185,7 +201,7 @@ impl Head {
     ///
     /// Must run before the gateway adds its own fields, so that a client cannot have them removed.
     pub fn strip_hop_by_hop(&mut self) {
-        if self.fields.iter().any(|f| f.known == Known::Connection) {
+        if self.may_have(Known::Connection) {
             let bytes = &self.bytes;
             let mut listed = [Span::default(); LISTED_MAX];
             let mut count = 0;
@@ -211,7 +227,9 @@ impl Head {
                 });
             }
         }
-        self.fields.retain(|f| !f.known.is_hop_by_hop());
+        if self.seen & Known::HOP_BY_HOP != 0 {
+            self.fields.retain(|f| !f.known.is_hop_by_hop());
+        }
     }
 
     /// Writes all field lines, without the empty line that ends them.
@@ -286,29 +304,27 @@ impl Known {
     }
 }
 
+/// Reads the field line at `at`; returns it with the place of the next line. Each byte is looked at once.
 #[inline]
-fn read_field(line: &[u8], at: usize) -> Result<Field, FieldError> {
-    if matches!(line[0], b' ' | b'\t') {
-        return Err(FieldError::Folded);
+fn read_field(bytes: &[u8], at: usize) -> Result<(Field, usize), FieldError> {
+    let from = |start: usize| bytes.get(start..).unwrap_or_default();
+    let name_end = at + from(at).iter().position(|&b| !is_token_byte(b)).ok_or(FieldError::BadName)?;
+    match bytes[name_end] {
+        b':' if name_end > at => {}
+        b' ' | b'\t' if name_end == at => return Err(FieldError::Folded),
+        b'\r' => return Err(FieldError::NoColon),
+        _ => return Err(FieldError::BadName),
     }
-    let name_length = line.iter().take_while(|&&b| is_token_byte(b)).count();
-    match line.get(name_length) {
-        Some(b':') if name_length > 0 => {}
-        Some(_) => return Err(FieldError::BadName),
-        None => return Err(FieldError::NoColon),
-    }
-    let raw = &line[name_length + 1..];
-    let lead = raw.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
-    let value = trim_ows(&raw[lead..]);
-    if !is_field_value(value) {
+    let is_space = |b: &u8| matches!(b, b' ' | b'\t');
+    let start = name_end + 1 + from(name_end + 1).iter().take_while(|b| is_space(b)).count();
+    // The first byte that no value may hold must be the CR of the line's end.
+    let line_end = start + from(start).iter().position(|&b| !is_value_byte(b)).ok_or(FieldError::BadValue)?;
+    if !from(line_end).starts_with(b"\r\n") {
         return Err(FieldError::BadValue);
     }
-    let value_at = at + name_length + 1 + lead;
-    Ok(Field {
-        name: Span::new(at, at + name_length),
-        value: Span::new(value_at, value_at + value.len()),
-        known: Known::of(&line[..name_length]),
-    })
+    let end = line_end - bytes[start..line_end].iter().rev().take_while(|b| is_space(b)).count();
+    let known = Known::of(&bytes[at..name_end]);
+    Ok((Field { name: Span::new(at, name_end), value: Span::new(start, end), known }, line_end + 2))
 }
 
 /// The fields of a [`Head`] in order: known name, name as written, value.

@@ -1,4 +1,7 @@
+use std::sync::LazyLock;
+
 use memchr::memchr;
+use memchr::memmem::Finder;
 
 use super::ascii::is_token_byte;
 
@@ -15,6 +18,12 @@ pub struct HeadScanner {
     /// Lines seen so far, the start line among them.
     lines: usize,
 }
+
+/// How far a head in one piece is looked for at once; a longer one is read line by line.
+const WHOLE_BYTES_MAX: usize = 4 << 10;
+
+/// The end of a head's last line and the empty line behind it.
+static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
 /// What is wrong with a head whose end is not known yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +51,13 @@ impl HeadScanner {
     pub fn scan(&mut self, bytes: &[u8], bytes_max: usize) -> Result<Option<usize>, ScanError> {
         if self.lines == 0 && self.searched == 0 && bytes.first().is_some_and(|&b| !is_token_byte(b)) {
             return Err(ScanError::NotHttp);
+        }
+        // Nearly every head comes in one piece; what is wrong inside it is found when its lines are read.
+        if self.searched == 0
+            && let Some(found) = END.find(&bytes[..bytes.len().min(WHOLE_BYTES_MAX)])
+            && found + 4 <= bytes_max
+        {
+            return Ok(Some(found + 4));
         }
         while let Some(found) = memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + found;
