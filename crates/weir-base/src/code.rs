@@ -119,4 +119,26 @@ mod tests {
             assert!(!code.title().ends_with('.'), "{text}");
         }
     }
+
+    /// Goal: the page that people look a code up in knows every code, with what goes with it, and no other.
+    #[test]
+    fn the_page_of_errors_has_a_row_for_each_code_and_none_for_others() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md"))
+            .expect("the page stands in the tree");
+        let rows: Vec<Vec<&str>> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .map(|row| row.split(" | ").collect())
+            .filter(|row: &Vec<&str>| row.get(1).is_some_and(|status| status.parse::<u16>().is_ok()))
+            .collect();
+        for code in ErrorCode::ALL {
+            let start = format!("{}`", code.as_str());
+            let row = rows.iter().find(|row| row[0] == start).unwrap_or_else(|| panic!("no row: {start}"));
+            let meaning = row[3].trim_end_matches(" |");
+            assert_eq!(row[1], code.status().to_string(), "{start}");
+            assert_eq!(row[2], code.origin().as_str(), "{start}");
+            assert_eq!(meaning, code.doc().trim(), "{start}");
+        }
+        assert_eq!(rows.len(), ErrorCode::ALL.len(), "a row is stale or stands twice");
+    }
 }
