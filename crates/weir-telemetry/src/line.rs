@@ -43,7 +43,31 @@ pub(crate) fn word(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Whether every byte stands for itself, looked at eight at a time: nearly every text in a line is plain.
+#[inline]
+fn is_plain(bytes: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    // The high bit of each byte that is zero; exact as long as it is only asked whether there is one.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let odd = |eight: &[u8; 8]| {
+        let word = u64::from_le_bytes(*eight);
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let special = zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c)) | zero(word ^ (ONES * 0x7f));
+        control | special | word & HIGHS
+    };
+    match bytes.last_chunk::<8>() {
+        // The last eight overlap what came before them.
+        Some(last) => bytes.as_chunks::<8>().0.iter().fold(odd(last), |found, eight| found | odd(eight)) == 0,
+        None => bytes.iter().all(|byte| PLAIN[usize::from(*byte)]),
+    }
+}
+
 fn escaped(mut bytes: &[u8], out: &mut Vec<u8>) {
+    if is_plain(bytes) {
+        out.extend_from_slice(bytes);
+        return;
+    }
     loop {
         let run = bytes.iter().position(|byte| !PLAIN[usize::from(*byte)]).unwrap_or(bytes.len());
         out.extend_from_slice(&bytes[..run]);
@@ -220,6 +244,19 @@ fn nibble(digit: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_text_is_told_from_every_other_byte_at_every_place() {
+        for length in 0..20 {
+            for place in 0..length {
+                for byte in 0..=255u8 {
+                    let mut text = vec![b'a'; length];
+                    text[place] = byte;
+                    assert_eq!(is_plain(&text), PLAIN[usize::from(byte)], "{byte:#x} at {place} of {length}");
+                }
+            }
+        }
+    }
     use proptest::prelude::*;
 
     fn target_of(text: &str) -> String {

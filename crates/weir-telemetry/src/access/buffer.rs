@@ -7,7 +7,7 @@ use crate::sink::{Chunk, Sink};
 use crate::timestamp::Timestamp;
 
 /// A buffer of this size is handed to the writer.
-pub const ACCESS_BUFFER_BYTES: usize = 32 << 10;
+pub const ACCESS_BUFFER_BYTES: usize = 128 << 10;
 
 /// Room for the line that fills a buffer, so that buffers seldom grow.
 const SPARE_BYTES: usize = 4 << 10;

@@ -17,7 +17,7 @@ use crate::{Collect, Counter, Exposition, Format, Kind, Level, Log, Value};
 /// Full buffers that may wait for the writer: 16 MiB, used only while the sink stalls. At 100,000 requests a second
 /// with lines of 400 bytes that is 0.4 s, longer than a disk's ordinary pauses. Where the sink is slower still, later
 /// lines are dropped and counted.
-pub const ACCESS_BUFFERS_MAX: usize = 512;
+pub const ACCESS_BUFFERS_MAX: usize = 128;
 
 /// Longest wait for the last lines when the process ends.
 pub const SHUTDOWN_FLUSH_MAX: Duration = Duration::from_secs(2);

@@ -112,7 +112,7 @@ impl AccessRecord<'_> {
 
     fn write_value(&self, field: Field, format: Format, out: &mut Vec<u8>) {
         match field {
-            Field::TraceId => text(format, self.trace_id, out),
+            Field::TraceId => name(format, self.trace_id, out),
             Field::RequestId => text(format, self.request_id, out),
             Field::HttpStatus if self.http_status == 0 => none(format, out),
             Field::HttpStatus => number(u64::from(self.http_status), out),
@@ -126,7 +126,7 @@ impl AccessRecord<'_> {
             Field::Endpoint => text(format, self.endpoint.as_bytes(), out),
             Field::Attempts => number(u64::from(self.attempts), out),
             Field::ClientIp => address(format, self.client_ip, out),
-            Field::Protocol => text(format, self.protocol.as_bytes(), out),
+            Field::Protocol => name(format, self.protocol.as_bytes(), out),
             Field::BytesIn => number(self.bytes_in, out),
             Field::BytesOut => number(self.bytes_out, out),
             Field::DurationMs => millis(self.duration.as_micros() as u64, out),
@@ -152,6 +152,18 @@ fn text(format: Format, bytes: &[u8], out: &mut Vec<u8>) {
         _ if bytes.is_empty() => none(format, out),
         Format::Json => line::quoted(bytes, out),
         Format::Text => line::word(bytes, out),
+    }
+}
+
+/// Text of our own that needs no escaping.
+fn name(format: Format, bytes: &[u8], out: &mut Vec<u8>) {
+    match format {
+        Format::Json => {
+            out.push(b'"');
+            out.extend_from_slice(bytes);
+            out.push(b'"');
+        }
+        Format::Text => out.extend_from_slice(bytes),
     }
 }
 
