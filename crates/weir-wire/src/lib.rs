@@ -1,6 +1,8 @@
 //! Protocol state machines without sockets: bytes come in and go out as slices, time is never read.
 //!
 //! Every parser here is strict, bounded and total: any input gives a value or a typed error, never a
-//! panic, and never more memory than its limits name. HTTP/1.1 (RFC 9110, RFC 9112) is in [`http1`].
+//! panic, and never more memory than its limits name. HTTP/1.1 (RFC 9110, RFC 9112) is in [`http1`],
+//! the PROXY protocol in [`proxy_protocol`].
 
 pub mod http1;
+pub mod proxy_protocol;
