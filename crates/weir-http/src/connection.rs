@@ -2,6 +2,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use weir_net::Socket;
@@ -9,7 +10,7 @@ use weir_task::Deadline;
 use weir_wire::http1::HeadLimits;
 
 use crate::io::Io;
-use crate::plane::{ListenerState, Plane};
+use crate::plane::{ListenerState, Plane, ProxyProtocol};
 use crate::worker::{ConnectionHandle, Worker};
 
 /// One client connection: what it is made of while it serves requests, and all that it costs while idle.
@@ -24,6 +25,8 @@ pub(crate) struct Connection {
     /// When the last exchange ended: close enough to now for what follows it at once.
     pub(crate) now: Instant,
     pub(crate) patience: Patience,
+    /// Whether it has yet to begin with a PROXY header.
+    pub(crate) expects: ProxyProtocol,
     id: u32,
     counts_per_ip: bool,
     peer_text: PeerText,
@@ -77,6 +80,8 @@ pub(crate) enum Refusal {
     Connections,
     /// `limits.connections_per_ip`.
     PerIp,
+    /// The listener takes connections from trusted proxies alone, and this peer is none.
+    NotAProxy,
 }
 
 impl Connection {
@@ -90,6 +95,13 @@ impl Connection {
     ) -> Result<Box<Self>, (Socket, Refusal)> {
         let shared = &worker.shared;
         let limits = &plane.limits;
+        let expects = match plane.listener(listener.id).map_or(ProxyProtocol::Off, |plan| plan.proxy_protocol)
+        {
+            ProxyProtocol::Off => ProxyProtocol::Off,
+            expected if peer.is_some_and(|peer| plane.trusted.contains(peer.ip())) => expected,
+            ProxyProtocol::Accepted => ProxyProtocol::Off,
+            ProxyProtocol::Required => return Err((socket, Refusal::NotAProxy)),
+        };
         if shared.open.fetch_add(1, Ordering::Relaxed) >= limits.connections {
             // What is idle makes room for what has something to say.
             let shed = worker.close_oldest_idle(1);
@@ -100,6 +112,8 @@ impl Connection {
             }
         }
         let counts_per_ip = match (limits.connections_per_ip, peer) {
+            // Counted once it is known for whom the proxy connects: the proxy itself has no such limit.
+            _ if expects != ProxyProtocol::Off => false,
             (Some(limit), Some(peer)) => {
                 if !worker.count_ip(peer.ip(), limit) {
                     shared.open.fetch_sub(1, Ordering::Relaxed);
@@ -126,10 +140,25 @@ impl Connection {
             requests: 0,
             now: Instant::now(),
             patience,
+            expects,
             id,
             counts_per_ip,
             peer_text,
         }))
+    }
+
+    /// Settles who the client is: from here on `declared` is the peer. False where it is at its limit.
+    pub(crate) fn settle_peer(&mut self, declared: Option<SocketAddr>) -> bool {
+        self.expects = ProxyProtocol::Off;
+        if declared.is_some() {
+            self.peer = declared;
+            self.peer_text = PeerText::new(self.peer_ip());
+        }
+        if let (Some(limit), Some(peer)) = (self.worker.plane().limits.connections_per_ip, self.peer) {
+            self.counts_per_ip = self.worker.count_ip(peer.ip(), limit);
+            return self.counts_per_ip;
+        }
+        true
     }
 
     /// The peer's address; none on unix sockets.
@@ -145,6 +174,21 @@ impl Connection {
     /// Whether the connection should end after what it serves.
     pub(crate) fn is_ending(&self) -> bool {
         self.worker.is_draining() || self.listener.is_retired() || self.handle.should_close()
+    }
+
+    /// Whether the client has gone; otherwise the task is woken when it goes.
+    ///
+    /// The end of its stream is seen only behind what it has sent, so requests sent ahead are read into the buffer.
+    /// When that is full there is nothing to learn.
+    pub(crate) fn is_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.io.has_room() {
+            match self.io.poll_fill(cx, &self.worker.spares.buffers) {
+                Poll::Ready(Ok(count)) if count > 0 => {}
+                Poll::Ready(Ok(_) | Err(_)) => return true,
+                Poll::Pending => return false,
+            }
+        }
+        false
     }
 
     /// Marks the connection idle or busy, for the choice of what to give up first.

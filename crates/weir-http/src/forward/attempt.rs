@@ -380,15 +380,7 @@ impl Exchanging<'_> {
         if !self.body.source_finished() {
             return Ok(());
         }
-        // Requests sent ahead stay in the buffer; when it is full there is nothing to learn from reading.
-        while self.connection.io.has_room() {
-            match self.connection.io.poll_fill(cx, &self.connection.worker.spares.buffers) {
-                Poll::Ready(Ok(count)) if count > 0 => {}
-                Poll::Ready(Ok(_) | Err(_)) => return Err(ForwardError::ClientGone),
-                Poll::Pending => break,
-            }
-        }
-        Ok(())
+        if self.connection.is_gone(cx) { Err(ForwardError::ClientGone) } else { Ok(()) }
     }
 
     /// Judges the clocks: the client's while its body is awaited, else the endpoint's.

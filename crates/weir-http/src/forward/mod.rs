@@ -7,6 +7,7 @@ mod head;
 mod upgrade;
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use weir_base::Retry;
@@ -70,7 +71,7 @@ pub(crate) async fn forward(
     let mut sent = 0;
     loop {
         let now = if exchange.record.attempts == 0 { exchange.record.started } else { Instant::now() };
-        let lease = acquire(&worker, exchange, upstream, &tried, total, now).await?;
+        let lease = acquire(connection, exchange, upstream, &tried, total, now).await?;
         exchange.record.attempts += 1;
         exchange.record.endpoint = Some(Arc::clone(lease.endpoint().label()));
         let is_last = !may_repeat
@@ -146,7 +147,7 @@ fn note(connection: &Connection, upstream: &Upstream, lease: &Lease, outcome: Ou
 
 /// Picks an endpoint, waiting in the upstream's queue where every one is at its cap.
 async fn acquire(
-    worker: &crate::worker::Worker,
+    connection: &mut Connection,
     exchange: &mut Exchange,
     upstream: &Arc<Upstream>,
     tried: &Tried,
@@ -154,11 +155,18 @@ async fn acquire(
     now: Instant,
 ) -> Result<Lease, ForwardError> {
     let hash = upstream.hash_key().and_then(|key| hash(exchange, key));
-    let request = PickRequest { now, client: exchange.client, hash, random: worker.random() };
+    let request = PickRequest { now, client: exchange.client, hash, random: connection.worker.random() };
     let result = match upstream.pick(&request, tried) {
         Err(PickError::Busy) => {
             let until = crate::pipeline::earlier(now + upstream.plan().queue.timeout, total);
-            let waited = upstream.acquire(&request, tried, until).await;
+            let mut waiting = std::pin::pin!(upstream.acquire(&request, tried, until));
+            // A client that leaves the queue gives its turn up.
+            let waited = std::future::poll_fn(|cx| match waiting.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(Ok(result)),
+                Poll::Pending if connection.is_gone(cx) => Poll::Ready(Err(ForwardError::ClientGone)),
+                Poll::Pending => Poll::Pending,
+            });
+            let waited = waited.await?;
             let micros = u32::try_from(now.elapsed().as_micros()).unwrap_or(u32::MAX);
             exchange.record.queue_us = exchange.record.queue_us.saturating_add(micros);
             waited

@@ -324,14 +324,8 @@ impl Delivery<'_> {
         connection: &mut Connection,
         exchange: &mut Exchange,
     ) -> Result<(), ErrorCode> {
-        if self.request.source_finished() {
-            while connection.io.has_room() {
-                match connection.io.poll_fill(cx, &connection.worker.spares.buffers) {
-                    Poll::Ready(Ok(count)) if count > 0 => {}
-                    Poll::Ready(Ok(_) | Err(_)) => return Err(ErrorCode::ClientGone),
-                    Poll::Pending => break,
-                }
-            }
+        if self.request.source_finished() && connection.is_gone(cx) {
+            return Err(ErrorCode::ClientGone);
         }
         if self.request.is_finished() {
             return Ok(());

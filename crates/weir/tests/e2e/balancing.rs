@@ -207,8 +207,10 @@ fn a_client_that_leaves_the_queue_does_not_take_a_turn() {
     let mut leaver = gateway.connect();
     leaver.send("GET /leaver HTTP/1.1\r\nHost: t\r\n\r\n");
     assert!(leaver.is_quiet_for(std::time::Duration::from_millis(100)));
+    let left = std::time::Instant::now();
     leaver.reset();
-    gateway.access_line("/leaver");
+    assert_eq!(gateway.access_line("/leaver")["error"], "client-gone");
+    assert!(left.elapsed() < std::time::Duration::from_secs(5), "it was noticed only when its turn came");
     gate.open();
     assert_eq!(first.response().status, 200);
     assert_eq!(gateway.get("/next").status, 200);
