@@ -82,9 +82,9 @@ const BY_LENGTH: [(u8, u8); NAME_MAX + 1] = {
     index
 };
 
-/// The known names by length, each with its [`key`].
-const SORTED: [(u64, &str, Known); Known::ALL.len()] = {
-    let mut sorted = [(0, "", Known::Other); Known::ALL.len()];
+/// The known names by length, each with its [`fold`].
+const SORTED: [(Folded, Known); Known::ALL.len()] = {
+    let mut sorted = [([0; 3], Known::Other); Known::ALL.len()];
     let mut length = 0;
     let mut position = 0;
     while length <= NAME_MAX {
@@ -92,7 +92,7 @@ const SORTED: [(u64, &str, Known); Known::ALL.len()] = {
         while i < Known::ALL.len() {
             let (text, known) = Known::ALL[i];
             if text.len() == length {
-                sorted[position] = (key(text.as_bytes()), text, known);
+                sorted[position] = (fold(text.as_bytes()), known);
                 position += 1;
             }
             i += 1;
@@ -103,37 +103,54 @@ const SORTED: [(u64, &str, Known); Known::ALL.len()] = {
     sorted
 };
 
-/// Sets the bit that tells lower from upper case; letters, digits and the hyphen of field names stay apart.
+/// A name without case: its last eight bytes, its first eight and the eight behind those, as far as it has them.
+type Folded = [u64; 3];
+
+/// Sets the bit that tells lower from upper case. Of the bytes that a token may have, only the two cases of a letter
+/// become one of the letters, digits and hyphens that known names are made of.
 const LOWER: u64 = 0x2020_2020_2020_2020;
 
-/// The last eight bytes of a name, without case: where names of one length differ most.
-#[inline]
-const fn key(name: &[u8]) -> u64 {
+/// Up to eight bytes from `at` as a word, without case.
+const fn word(name: &[u8], at: usize) -> u64 {
     let mut word = 0;
-    let mut at = name.len().saturating_sub(8);
-    while at < name.len() {
-        word = word << 8 | name[at] as u64;
-        at += 1;
+    let mut i = at;
+    while i < name.len() && i < at + 8 {
+        word = word << 8 | name[i] as u64;
+        i += 1;
     }
     word | LOWER
 }
 
+const fn fold(name: &[u8]) -> Folded {
+    let last = word(name, name.len().saturating_sub(8));
+    let first = if name.len() > 8 { word(name, 0) } else { 0 };
+    let second = if name.len() > 16 { word(name, 8) } else { 0 };
+    [last, first, second]
+}
+
+/// [`fold`], with whole words read at once.
+#[inline]
+fn fold_quickly(name: &[u8]) -> Folded {
+    let load = |chunk: &[u8; 8]| u64::from_be_bytes(*chunk) | LOWER;
+    match (name.last_chunk::<8>(), name.first_chunk::<8>()) {
+        (Some(last), Some(_)) if name.len() == 8 => [load(last), 0, 0],
+        (Some(last), Some(first)) if name.len() <= 16 => [load(last), load(first), 0],
+        (Some(last), Some(first)) => [load(last), load(first), name[8..].first_chunk::<8>().map_or(0, load)],
+        _ => fold(name),
+    }
+}
+
 impl Known {
-    /// Which known name this is, whatever its case.
+    /// Which known name this token is, whatever its case.
     #[inline]
     pub fn of(name: &[u8]) -> Self {
         if name.len() > NAME_MAX {
             return Self::Other;
         }
         let (start, end) = BY_LENGTH[name.len()];
-        let wanted = match name.last_chunk::<8>() {
-            Some(last) => u64::from_be_bytes(*last) | LOWER,
-            None => key(name),
-        };
-        SORTED[start as usize..end as usize]
-            .iter()
-            .find(|(key, text, _)| *key == wanted && name.eq_ignore_ascii_case(text.as_bytes()))
-            .map_or(Self::Other, |(_, _, known)| *known)
+        let folded = fold_quickly(name);
+        let same_length = &SORTED[start as usize..end as usize];
+        same_length.iter().find(|(known, _)| *known == folded).map_or(Self::Other, |(_, known)| *known)
     }
 
     /// The known name that `name` would be if its underscores and dots were hyphens, where it is not that name itself.
@@ -224,6 +241,20 @@ mod tests {
         }
         for other in ["", "hos", "hosts", "x-team", "content_length", "a-name-longer-than-every-known-one"] {
             assert_eq!(Known::of(other.as_bytes()), Known::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_differs_in_one_byte_is_another() {
+        for (text, known) in Known::ALL {
+            for place in 0..text.len() {
+                for other in (0x21..0x7f).filter(|b| crate::http1::is_token(&[*b])) {
+                    let mut name = text.as_bytes().to_vec();
+                    name[place] = other;
+                    let same = name.eq_ignore_ascii_case(text.as_bytes());
+                    assert_eq!(Known::of(&name) == *known, same, "{}", String::from_utf8_lossy(&name));
+                }
+            }
         }
     }
 
