@@ -25,7 +25,9 @@ mod worker;
 pub use action::{
     Action, ActionPlan, REDIRECT, RESPOND, RedirectPlan, RespondPlan, SHARE, Share, SplitPlan, decode_forward,
 };
-pub use plane::{Limits, ListenerPlan, ListenerState, Plane, PlanePlan, Route, RoutePlan, Timeouts};
+pub use plane::{
+    Limits, ListenerPlan, ListenerState, Plane, PlanePlan, ProxyProtocol, Route, RoutePlan, Timeouts,
+};
 pub use policy::{
     BodyLimitPlan, FieldChanges, HeadersPlan, HostRewrite, IpRule, IpRulesPlan, PathRewrite, Policy,
     PolicyPlan, RewritePlan, SecurityHeadersPlan, SecurityPreset, StatusPlan, WebSocketOriginsPlan,

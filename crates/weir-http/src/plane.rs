@@ -81,6 +81,20 @@ pub struct RouteInfo {
 pub struct ListenerPlan {
     /// Whether paths are normalised before they are matched and forwarded; on by default.
     pub normalize_path: bool,
+    /// Whether connections begin with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Whether connections begin with a PROXY header; it is read from trusted peers alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProxyProtocol {
+    /// Never read; a header is a malformed request.
+    #[default]
+    Off,
+    /// Read where a trusted peer sends one.
+    Accepted,
+    /// Only trusted peers may connect, and each connection must begin with one.
+    Required,
 }
 
 /// `timeouts` of the configuration; see there for what each bounds.

@@ -56,10 +56,34 @@ pub struct HttpStats {
     pub(crate) shed_idle_clients: Counter,
     pub(crate) shed_idle_upstreams: Counter,
     pub(crate) refused_connections: Counter,
+    /// Connections closed for want of a good PROXY header, by reason.
+    proxy_header_failures: [Counter; ProxyHeaderFailure::ALL.len()],
     pub(crate) descriptors_exhausted: Counter,
     /// Open client connections.
     pub(crate) connections: Gauge,
     pub(crate) upgraded: Gauge,
+}
+
+/// Why a connection was closed over its PROXY header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProxyHeaderFailure {
+    /// Only trusted proxies may connect, and this peer is none.
+    UntrustedPeer,
+    /// It began without one where one is required.
+    Missing,
+    /// It began with one that is none after all.
+    Malformed,
+    /// It ended, or time was up, within one.
+    Unfinished,
+}
+
+impl ProxyHeaderFailure {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::UntrustedPeer, "untrusted_peer"),
+        (Self::Missing, "missing"),
+        (Self::Malformed, "malformed"),
+        (Self::Unfinished, "unfinished"),
+    ];
 }
 
 #[derive(Debug)]
@@ -93,6 +117,7 @@ impl HttpStats {
             shed_idle_clients: Counter::default(),
             shed_idle_upstreams: Counter::default(),
             refused_connections: Counter::default(),
+            proxy_header_failures: Default::default(),
             descriptors_exhausted: Counter::default(),
             connections: Gauge::default(),
             upgraded: Gauge::default(),
@@ -105,6 +130,10 @@ impl HttpStats {
 
     pub(crate) fn error(&self, shard: Shard, code: ErrorCode) {
         self.shards.at(shard).errors[code as usize].add(1);
+    }
+
+    pub(crate) fn proxy_header_failed(&self, failure: ProxyHeaderFailure) {
+        self.proxy_header_failures[failure as usize].add(1);
     }
 
     pub(crate) fn retried(&self, shard: Shard) {
@@ -153,6 +182,17 @@ impl Collect for HttpStats {
             let count = self.sum(|shard| shard.errors[*code as usize].get());
             if count > 0.0 {
                 errors.sample(&[("code", code.as_str()), ("origin", code.origin().as_str())], count);
+            }
+        }
+        let failures = out.family(
+            "weir_proxy_protocol_errors_total",
+            "Connections closed because their PROXY header was missing, malformed or not to be believed, by reason.",
+            Kind::Counter,
+        );
+        for (failure, reason) in ProxyHeaderFailure::ALL {
+            let count = self.proxy_header_failures[failure as usize].get();
+            if count > 0 {
+                failures.sample(&[("reason", reason)], count as f64);
             }
         }
         let mut counter = |name: &str, help: &str, value: f64| {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_http::{Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts, TrustedProxies};
+use weir_http::{Limits, PolicyPlan, ProxyProtocol, RedirectPlan, RespondPlan, Timeouts, TrustedProxies};
 use weir_net::BindAddress;
 use weir_telemetry::{AccessSettings, Format, Level};
 use weir_upstream::UpstreamPlan;
@@ -59,6 +59,8 @@ pub(crate) struct ListenerPlan {
     pub(crate) unix_mode: u32,
     /// Whether paths are normalised.
     pub(crate) normalize_path: bool,
+    /// Whether connections begin with a PROXY header.
+    pub(crate) proxy_protocol: ProxyProtocol,
 }
 
 /// One route as checked.

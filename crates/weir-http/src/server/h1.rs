@@ -8,11 +8,13 @@ use weir_base::ErrorCode;
 use weir_net::Socket;
 use weir_wire::http1::{HeadLimits, HeadScanner};
 
+use super::proxy_header;
 use crate::connection::{Connection, Refusal};
 use crate::exchange::Exchange;
 use crate::pipeline::{self, Next};
-use crate::plane::ListenerState;
+use crate::plane::{ListenerState, ProxyProtocol};
 use crate::reject::Reject;
+use crate::stats::ProxyHeaderFailure;
 use crate::worker::Worker;
 
 /// Serves one client connection to its end.
@@ -39,7 +41,11 @@ pub fn serve(
 }
 
 async fn converse(mut connection: Box<Connection>) {
-    while readable(&mut connection).await {
+    if connection.expects != ProxyProtocol::Off && !Box::pin(proxy_header::read(&mut connection)).await {
+        return;
+    }
+    // What came with a PROXY header begins a request; the socket may have no more to read.
+    while !connection.io.is_empty() || readable(&mut connection).await {
         match Box::pin(active(&mut connection)).await {
             Active::Idle => {}
             Active::Close => return,
@@ -76,7 +82,7 @@ async fn readable(connection: &mut Connection) -> bool {
 }
 
 /// How long a new connection may take to send its first request when its listener ends.
-const FRESH_WHILE_ENDING: Duration = Duration::from_secs(1);
+pub(super) const FRESH_WHILE_ENDING: Duration = Duration::from_secs(1);
 
 enum Active {
     Idle,
@@ -244,6 +250,9 @@ const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     {\"type\":\"urn:weir:error:overloaded\",\"title\":\"The gateway is at its limit\",\"status\":503,\"detail\":\"too many connections are open\",\"instance\":\"/\"}";
 
 async fn refuse(mut socket: Socket, refusal: Refusal, worker: Arc<Worker>) {
+    if refusal == Refusal::NotAProxy {
+        return worker.shared.stats.proxy_header_failed(ProxyHeaderFailure::UntrustedPeer);
+    }
     worker.shared.stats.refused_connections.add(1);
     worker.shared.stats.error(worker.shard, ErrorCode::Overloaded);
     if refusal == Refusal::PerIp {

@@ -328,7 +328,11 @@ fn compile_plane(
         .listeners
         .iter()
         .map(|(name, listener)| {
-            (listeners.id(name), ListenerPlan { normalize_path: listener.normalize_path })
+            let plan = ListenerPlan {
+                normalize_path: listener.normalize_path,
+                proxy_protocol: listener.proxy_protocol,
+            };
+            (listeners.id(name), plan)
         })
         .collect();
     let spare = descriptors.soft.saturating_sub(DESCRIPTORS_RESERVED);

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_config::{Code, Entry, Key, Node, Object, Problem, Problems, Section, Shape};
+use weir_http::ProxyProtocol;
 
 use super::{bind, root};
 use crate::plan::ListenerPlan;
@@ -15,12 +16,14 @@ pub(super) static LISTENER: Object = Object::new(
         Key::new("tcp", Shape::Any, "Not there yet: takes TCP connections."),
         Key::new("udp", Shape::Any, "Not there yet: takes UDP datagrams."),
         Key::new("tls", Shape::Any, "Not there yet: TLS."),
-        Key::new("proxy_protocol", Shape::OnOff, "Whether a PROXY header is expected; only `off` is there yet.").default("off"),
+        Key::new("proxy_protocol", PROXY_PROTOCOL, "Whether connections begin with a PROXY header, version 1 or 2, read from `trusted_proxies` alone: `accepted` where they send one, `required` (or `on`) to refuse connections without one and all other peers.").default("off"),
         Key::new("normalize_path", Shape::OnOff, "Whether paths are normalised before they are matched and forwarded.").default("on"),
         UNIX_MODE,
     ],
 )
 .exactly_one(&["http", "tcp", "udp"]);
+
+const PROXY_PROTOCOL: Shape = Shape::OneOf(&[Shape::OnOff, Shape::Enum(&["accepted", "required"])]);
 
 static HTTP: Object = Object::new("http", "An HTTP listener; it has no settings of its own yet.", &[]);
 
@@ -45,10 +48,6 @@ fn decode(entry: &Entry, problems: &Problems) -> ListenerPlan {
     if let Some(http) = section.node("http") {
         HTTP.open(http, problems);
     }
-    if section.boolean("proxy_protocol") {
-        let node = section.at("proxy_protocol");
-        problems.push(Problem::error(Code::NOT_YET, node, "PROXY headers are not there yet"));
-    }
     let nodes = section.list("bind");
     if nodes.is_empty() && section.node("bind").is_some() {
         problems.push(Problem::error(Code::MISSING_KEY, section.at("bind"), "`bind` lists no address"));
@@ -57,6 +56,16 @@ fn decode(entry: &Entry, problems: &Problems) -> ListenerPlan {
         bind: nodes.iter().filter_map(|node| bind::address(node, problems)).collect(),
         unix_mode: unix_mode(&section, problems),
         normalize_path: section.boolean("normalize_path"),
+        proxy_protocol: proxy_protocol(&section),
+    }
+}
+
+fn proxy_protocol(section: &Section) -> ProxyProtocol {
+    match section.text("proxy_protocol") {
+        "accepted" => ProxyProtocol::Accepted,
+        "required" => ProxyProtocol::Required,
+        _ if section.boolean("proxy_protocol") => ProxyProtocol::Required,
+        _ => ProxyProtocol::Off,
     }
 }
 

@@ -163,3 +163,108 @@ fn a_proxy_header_is_read_from_trusted_peers_alone() {
     }
     assert_eq!(origin.request_count(), 1);
 }
+
+/// A header of version 2 that says PROXY, or LOCAL, with this family and block.
+fn binary_header(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(block.len()).unwrap().to_be_bytes();
+    [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &length, block].concat()
+}
+
+const DECLARED: [u8; 12] = [203, 0, 113, 7, 203, 0, 113, 1, 0xc3, 0x50, 0, 80];
+
+#[test]
+fn a_proxy_header_of_either_version_may_come_byte_by_byte() {
+    let origin = Origin::start(ok);
+    let gateway = Config::to([origin.addr()])
+        .listener("proxy_protocol: required")
+        .top("trusted_proxies: [127.0.0.1]")
+        .start();
+    let line = b"PROXY TCP6 2001:db8::7 2001:db8::1 50000 80\r\n".to_vec();
+    let padded = [&DECLARED[..], &[4, 3, 0], &[0; 0x300]].concat();
+    let cases = [
+        (line, "2001:db8::7"),
+        (binary_header(0x21, 0x11, &DECLARED), "203.0.113.7"),
+        (binary_header(0x21, 0x11, &padded), "203.0.113.7"),
+        (binary_header(0x20, 0x11, &DECLARED), "127.0.0.1"),
+        (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1"),
+    ];
+    for (n, (header, client_ip)) in cases.iter().enumerate() {
+        let request = format!("GET /whole{n} HTTP/1.1\r\nHost: t\r\n\r\n");
+        let mut client = gateway.connect();
+        client.send([header, request.as_bytes()].concat());
+        assert_eq!(client.response().status, 200);
+        assert_eq!(gateway.access_line(&format!("/whole{n}"))["client_ip"], *client_ip);
+        assert_eq!(origin.requests().last().unwrap().field("x-forwarded-for"), Some(*client_ip));
+        // The address holds for the whole connection.
+        assert_eq!(client.get("t", &format!("/next{n}")).status, 200);
+        assert_eq!(gateway.access_line(&format!("/next{n}"))["client_ip"], *client_ip);
+        let mut slow = gateway.connect();
+        for byte in [header, format!("GET /split{n} HTTP/1.1\r\nHost: t\r\n\r\n").as_bytes()].concat() {
+            slow.send([byte]);
+        }
+        assert_eq!(slow.response().status, 200);
+        assert_eq!(gateway.access_line(&format!("/split{n}"))["client_ip"], *client_ip);
+    }
+}
+
+#[test]
+fn a_connection_without_the_proxy_header_that_is_required_is_closed_and_counted() {
+    let origin = Origin::start(ok);
+    let gateway = Config::to([origin.addr()])
+        .listener("proxy_protocol: required")
+        .top("trusted_proxies: [127.0.0.1]")
+        .start();
+    let request = "GET / HTTP/1.1\r\nHost: t\r\n\r\n";
+    let beyond = [&DECLARED[..], &[4, 0xff, 0xff, 0]].concat();
+    for begin in [
+        request.as_bytes().to_vec(),
+        format!("PROXY TCP4 1.2.3.4 5.6.7.8 01 2\r\n{request}").into_bytes(),
+        binary_header(0x21, 0x11, &beyond),
+        binary_header(0x21, 0x11, &[0; 0x2000]),
+    ] {
+        let mut client = gateway.connect();
+        client.send(begin);
+        assert!(client.read_response("GET").is_err());
+    }
+    let mut stranger =
+        weir_testkit::RawClient::connect_from("127.0.0.2".parse().unwrap(), gateway.addr("web"));
+    assert!(stranger.read_response("GET").is_err());
+    assert_eq!(origin.request_count(), 0);
+    let metrics = gateway.admin_get("/metrics").text();
+    for (reason, count) in [("missing", 1), ("malformed", 3), ("untrusted_peer", 1)] {
+        let line = format!("weir_proxy_protocol_errors_total{{reason=\"{reason}\"}} {count}");
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
+}
+
+#[test]
+fn an_accepted_proxy_header_may_be_missing_and_a_strangers_is_a_bad_request() {
+    let origin = Origin::start(ok);
+    let gateway = Config::to([origin.addr()])
+        .listener("proxy_protocol: accepted")
+        .top("trusted_proxies: [127.0.0.1]")
+        .start();
+    assert_eq!(gateway.get("/plain").status, 200);
+    assert_eq!(gateway.access_line("/plain")["client_ip"], "127.0.0.1");
+    let mut stranger =
+        weir_testkit::RawClient::connect_from("127.0.0.2".parse().unwrap(), gateway.addr("web"));
+    stranger.send("PROXY TCP4 203.0.113.7 203.0.113.1 50000 80\r\nGET /forged HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_eq!(stranger.response().status, 400);
+    assert_eq!(origin.request_count(), 1);
+}
+
+#[test]
+fn forwarding_headers_are_believed_by_the_declared_address_and_not_by_who_declares_it() {
+    let origin = Origin::start(ok);
+    let gateway = Config::to([origin.addr()])
+        .listener("proxy_protocol: on")
+        .top("trusted_proxies: [127.0.0.1, 10.0.0.1]")
+        .start();
+    for (declared, client_ip) in [("203.0.113.7", "203.0.113.7"), ("10.0.0.1", "6.6.6.6")] {
+        let mut client = gateway.connect();
+        client
+            .send(format!("PROXY TCP4 {declared} 10.0.0.9 1 2\r\nGET / HTTP/1.1\r\nHost: t\r\n{CLAIMS}\r\n"));
+        assert_eq!(client.response().status, 200);
+        assert_eq!(origin.requests().last().unwrap().field("x-real-ip"), Some(client_ip), "{declared}");
+    }
+}
