@@ -1,6 +1,6 @@
 //! What the gateway tells the upstream about the client, and whom it believes.
 
-use weir_testkit::{After, Connection, Origin, Request, behaviour};
+use weir_testkit::{After, Connection, Haproxy, Origin, RawClient, Request, behaviour};
 
 use crate::Config;
 
@@ -80,7 +80,7 @@ fn trust_is_a_matter_of_the_peers_address() {
     let gateway = Config::to([origin.addr()]).top("trusted_proxies: [127.0.0.3]").start();
     let web = gateway.addr("web");
     for (source, expected) in [("127.0.0.2", "127.0.0.2"), ("127.0.0.3", "6.6.6.6")] {
-        let mut client = weir_testkit::RawClient::connect_from(source.parse().unwrap(), web);
+        let mut client = RawClient::connect_from(source.parse().unwrap(), web);
         client.send(format!("GET / HTTP/1.1\r\nHost: t\r\n{CLAIMS}\r\n"));
         client.response();
         assert_eq!(origin.requests().last().unwrap().field("x-real-ip"), Some(expected), "{source}");
@@ -151,12 +151,12 @@ fn a_proxy_header_is_read_from_trusted_peers_alone() {
         .start();
     let web = gateway.addr("web");
     let declared = "PROXY TCP4 203.0.113.7 203.0.113.1 50000 80\r\n";
-    let mut trusted = weir_testkit::RawClient::connect_from("127.0.0.3".parse().unwrap(), web);
+    let mut trusted = RawClient::connect_from("127.0.0.3".parse().unwrap(), web);
     trusted.send(format!("{declared}GET /declared HTTP/1.1\r\nHost: t\r\n\r\n"));
     assert_eq!(trusted.response().status, 200);
     assert_eq!(gateway.access_line("/declared")["client_ip"], "203.0.113.7");
     assert_eq!(origin.only_request().field("x-forwarded-for"), Some("203.0.113.7"));
-    let mut stranger = weir_testkit::RawClient::connect_from("127.0.0.2".parse().unwrap(), web);
+    let mut stranger = RawClient::connect_from("127.0.0.2".parse().unwrap(), web);
     stranger.send(format!("{declared}GET /forged HTTP/1.1\r\nHost: t\r\n\r\n"));
     if let Ok(response) = stranger.read_response("GET") {
         assert_eq!(response.status, 400, "{response:?}");
@@ -226,8 +226,7 @@ fn a_connection_without_the_proxy_header_that_is_required_is_closed_and_counted(
         client.send(begin);
         assert!(client.read_response("GET").is_err());
     }
-    let mut stranger =
-        weir_testkit::RawClient::connect_from("127.0.0.2".parse().unwrap(), gateway.addr("web"));
+    let mut stranger = RawClient::connect_from("127.0.0.2".parse().unwrap(), gateway.addr("web"));
     assert!(stranger.read_response("GET").is_err());
     assert_eq!(origin.request_count(), 0);
     let metrics = gateway.admin_get("/metrics").text();
@@ -246,8 +245,7 @@ fn an_accepted_proxy_header_may_be_missing_and_a_strangers_is_a_bad_request() {
         .start();
     assert_eq!(gateway.get("/plain").status, 200);
     assert_eq!(gateway.access_line("/plain")["client_ip"], "127.0.0.1");
-    let mut stranger =
-        weir_testkit::RawClient::connect_from("127.0.0.2".parse().unwrap(), gateway.addr("web"));
+    let mut stranger = RawClient::connect_from("127.0.0.2".parse().unwrap(), gateway.addr("web"));
     stranger.send("PROXY TCP4 203.0.113.7 203.0.113.1 50000 80\r\nGET /forged HTTP/1.1\r\nHost: t\r\n\r\n");
     assert_eq!(stranger.response().status, 400);
     assert_eq!(origin.request_count(), 1);
@@ -267,4 +265,25 @@ fn forwarding_headers_are_believed_by_the_declared_address_and_not_by_who_declar
         assert_eq!(client.response().status, 200);
         assert_eq!(origin.requests().last().unwrap().field("x-real-ip"), Some(client_ip), "{declared}");
     }
+}
+
+#[test]
+fn haproxys_proxy_headers_name_its_client() {
+    let origin = Origin::start(ok);
+    let gateway = Config::to([origin.addr()])
+        .listener("proxy_protocol: required")
+        .top("trusted_proxies: [127.0.0.1]")
+        .start();
+    for (path, options) in [
+        ("/v1", "send-proxy"),
+        ("/v2", "send-proxy-v2"),
+        ("/tlvs", "send-proxy-v2 proxy-v2-options crc32c,unique-id,authority"),
+        ("/check", "send-proxy-v2 check check-send-proxy inter 50ms"),
+    ] {
+        let haproxy = Haproxy::start(gateway.addr("web"), options);
+        let mut client = RawClient::connect_from("127.0.0.9".parse().unwrap(), haproxy.addr());
+        assert_eq!(client.get("t", path).status, 200, "{options}");
+        assert_eq!(gateway.access_line(path)["client_ip"], "127.0.0.9", "{options}");
+    }
+    assert!(!gateway.admin_get("/metrics").text().contains("weir_proxy_protocol_errors_total{"));
 }
