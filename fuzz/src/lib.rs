@@ -8,6 +8,7 @@ mod config;
 mod differential;
 mod message;
 mod normal;
+mod proxy_protocol;
 mod route;
 
 pub use chunked::http1_chunked;
@@ -15,13 +16,14 @@ pub use config::config;
 pub use differential::http1_differential;
 pub use message::{http1_request, http1_response};
 pub use normal::{host, normalize_path};
+pub use proxy_protocol::proxy_protocol;
 pub use route::route_match;
 
 /// A target: its name, which is also its corpus folder's, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("config", config),
     ("host", host),
     ("http1_chunked", http1_chunked),
@@ -29,6 +31,7 @@ pub const TARGETS: [Target; 8] = [
     ("http1_request", http1_request),
     ("http1_response", http1_response),
     ("normalize_path", normalize_path),
+    ("proxy_protocol", proxy_protocol),
     ("route_match", route_match),
 ];
 

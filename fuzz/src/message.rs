@@ -1,5 +1,6 @@
 use weir_wire::http1::{
-    Head, HeadLimits, HeadScanner, Known, Method, RequestHead, ResponseHead, request_body, response_body,
+    Head, HeadLimits, HeadScanner, Known, Method, RequestHead, ResponseHead, ScanError, request_body,
+    response_body,
 };
 
 /// Small, so that a fuzzer reaches them.
@@ -16,6 +17,11 @@ fn delimit(data: &[u8]) -> Option<&[u8]> {
     match (whole, pieces) {
         (Ok(whole), Ok(pieces)) => assert_eq!(whole, pieces, "the end of a head depends on how it arrives"),
         (Err(_), Err(_)) => {}
+        // In one piece the end is looked for first, and the line end is refused when the lines are read.
+        (Ok(Some(end)), Err(ScanError::BareLf)) => {
+            assert!(RequestHead::default().parse(&data[..end], &LIMITS).is_err());
+            assert!(ResponseHead::default().parse(&data[..end], &LIMITS).is_err());
+        }
         differ => panic!("whether a head is refused depends on how it arrives: {differ:?}"),
     }
     let end = whole.ok()??;

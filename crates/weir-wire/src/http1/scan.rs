@@ -8,7 +8,8 @@ use super::ascii::is_token_byte;
 /// Finds the end of a head in bytes that arrive piece by piece, looking at each byte once.
 ///
 /// Remembers how far it has looked, so that a peer that sends one byte at a time costs no more than one that
-/// sends all at once. Line ends are judged as soon as they are seen: a bare LF never waits for more.
+/// sends all at once. Line ends of a head that comes in pieces are judged as soon as they are seen, so that a bare LF
+/// never waits for more; those of a head in one piece are judged when its lines are read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HeadScanner {
     /// Where the line that is being read starts.
