@@ -369,6 +369,8 @@ impl Exchanging<'_> {
             && (exchange.response.status != 100 || exchange.expects_continue);
         if wanted {
             exchange.response.fields.strip_hop_by_hop();
+            // An interim response has no body, whatever it says.
+            exchange.response.fields.remove(Known::ContentLength);
             exchange.response.write_status_line(&mut exchange.out);
             exchange.response.fields.write_fields(&mut exchange.out);
             exchange.out.extend_from_slice(b"\r\n");

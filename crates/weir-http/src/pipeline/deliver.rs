@@ -185,13 +185,18 @@ async fn stream(
     body: &mut Transfer,
     mut forwarded: Forwarded,
 ) -> Next {
+    let may_have_body =
+        exchange.request.method() != Method::Head && !matches!(exchange.response.status, 204 | 304);
+    if !may_have_body && forwarded.body != Body::Empty {
+        // A policy gave it a status without a body: what the endpoint sends would be read as the next answer.
+        forwarded.body = Body::Empty;
+        forwarded.persistent = false;
+    }
     let (mut framing, sink) = client_framing(exchange, forwarded.body);
     let fields = &mut exchange.response.fields;
     fields.strip_hop_by_hop();
     // An alternative to this address is for the gateway to offer, not for what stands behind it.
     fields.remove(Known::AltSvc);
-    let may_have_body =
-        exchange.request.method() != Method::Head && !matches!(exchange.response.status, 204 | 304);
     if framing == Framing::None && may_have_body {
         // A length of zero may have been written in a way that clients read differently; it is ours to write.
         fields.remove(Known::ContentLength);

@@ -317,3 +317,29 @@ fn an_expression_cannot_be_made_to_run_away() {
     }
     assert!(gateway.cpu_time() - before < std::time::Duration::from_secs(3));
 }
+
+#[test]
+fn a_rewrite_from_what_the_client_sent_is_held_to_the_same_rules() {
+    let origin = Origin::start(behaviour::echo_head);
+    let gateway = Config::to([origin.addr()])
+        .another_route(
+            "{ match: { path: /cut/*rest }, forward: app, \
+             policies: [ { rewrite: { regex: { pattern: \"^/cut/api(.*)$\", replacement: \"$1\" } } } ] }",
+        )
+        .another_route("{ match: { path: /host }, forward: app, policies: [ { rewrite: { host: \"{header.x-to}\" } } ] }")
+        .start();
+    let status = |path: &str, to: &str| {
+        let mut client = gateway.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: t\r\nX-To: {to}\r\n\r\n"));
+        client.response().status
+    };
+    assert_eq!(status("/cut/api/x", ""), 200);
+    assert_eq!(status("/cut/api../secret", ""), 400);
+    assert_eq!(status("/cut/api.%2e/secret", ""), 400);
+    assert_eq!(status("/cut/api..;/secret", ""), 400);
+    assert_eq!(status("/host", "inside.example:8080"), 200);
+    for host in ["", "a b", "a,b", "u@a", "a/../b", "a:99999"] {
+        assert_eq!(status("/host", host), 400, "{host:?}");
+    }
+    assert_eq!(origin.request_count(), 2);
+}

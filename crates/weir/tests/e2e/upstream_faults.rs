@@ -237,3 +237,34 @@ fn a_flapping_upstream_answers_whenever_it_is_up() {
     }
     assert_eq!(gateway.get("/").status, 200);
 }
+
+#[test]
+fn a_status_made_one_without_a_body_takes_the_body_with_it() {
+    let origin = Origin::start(behaviour::fixed(200, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nEVIL"));
+    for status in [204, 304] {
+        let route = format!("policies: [ {{ status: {{ 200: {status} }} }} ]");
+        let gateway = Config::to([origin.addr()]).route(&route).start();
+        let mut client = gateway.connect();
+        for _ in 0..5 {
+            let response = client.get("t", "/");
+            assert_eq!((response.status, response.body.len()), (status, 0));
+        }
+    }
+}
+
+#[test]
+fn an_interim_answer_announces_no_body() {
+    let origin = Origin::start(behaviour::raw(
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 5\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        After::KeepOpen,
+    ));
+    let gateway = Config::to([origin.addr()]).start();
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    let (status, head) = client.head();
+    assert_eq!(
+        (status, head.fields.get("link"), head.fields.get("content-length")),
+        (103, Some("</a>"), None)
+    );
+    assert_eq!(client.response().text(), "ok");
+}

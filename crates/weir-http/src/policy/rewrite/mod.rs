@@ -56,7 +56,9 @@ impl Policy for RewritePlan {
                 target.insert(0, b'/');
             }
             // A group or a variable may hold bytes that no target may have.
-            if target.iter().any(|b| *b <= b' ' || *b >= 0x7f || *b == b'#' || *b == b'?') {
+            if target.iter().any(|b| *b <= b' ' || *b >= 0x7f || *b == b'#' || *b == b'?')
+                || (climbs(&target) && !climbs(&exchange.path))
+            {
                 return Err(Reject::because(ErrorCode::BadPath, "the rewritten path is not valid"));
             }
             if let Some(query) = query {
@@ -68,10 +70,28 @@ impl Policy for RewritePlan {
         if let Some(HostRewrite(template)) = &self.host {
             let mut host = Vec::new();
             template.write(exchange, &mut host);
+            weir_route::normalize_host(&host, &mut Vec::new())
+                .map_err(|error| Reject::because(ErrorCode::BadHost, error.to_string()))?;
             exchange.rewritten_host = Some(host);
         }
         Ok(())
     }
+}
+
+/// Whether a segment is `.` or `..`, with or without a parameter: `^/api(.*)` cuts `/..` out of `/api..`, which no
+/// rule has looked at.
+fn climbs(path: &[u8]) -> bool {
+    path.split(|b| *b == b'/').any(|mut segment| {
+        let mut dots = 0;
+        loop {
+            segment = match segment {
+                [] | [b';', ..] => return matches!(dots, 1 | 2),
+                [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
+                _ => return false,
+            };
+            dots += 1;
+        }
+    })
 }
 
 /// The path and the query as rewritten so far.
@@ -131,6 +151,16 @@ mod tests {
         assert_eq!(rewrite(strip(), "/v1"), "/");
         assert_eq!(rewrite(strip(), "/v10/a"), "/v10/a");
         assert_eq!(rewrite(PathRewrite::AddPrefix("/api/".into()), "/a"), "/api/a");
+    }
+
+    #[test]
+    fn segments_that_climb_are_told_from_those_that_only_hold_dots() {
+        for path in ["/..", "/a/../b", "/.", "/%2e%2E/x", "/.%2e", "/..;x/y", "/a/.;"] {
+            assert!(climbs(path.as_bytes()), "{path}");
+        }
+        for path in ["/", "/...", "/a..", "/..a", "/.well-known/x", "/;..", "/%2f..", ""] {
+            assert!(!climbs(path.as_bytes()), "{path}");
+        }
     }
 
     #[test]
