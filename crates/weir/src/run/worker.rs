@@ -111,6 +111,9 @@ impl Acceptor {
 /// How long a worker waits after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a retired listener still waits for connections that had begun.
+const LAST_ARRIVALS: Duration = Duration::from_millis(50);
+
 async fn accept(
     socket: ListenerSocket,
     state: Arc<ListenerState>,
