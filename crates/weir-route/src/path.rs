@@ -79,12 +79,18 @@ pub enum PathError {
         /// Where the segment ends.
         offset: usize,
     },
+    /// A dot segment between encoded slashes, such as `..%2Fx`: a server that decodes them climbs where no rule looks.
+    #[error("the path holds a dot segment beside an encoded slash before byte {offset}")]
+    DotSegmentBesideEncodedSlash {
+        /// Where the segment ends.
+        offset: usize,
+    },
 }
 
 /// Normalises the path of a request, without its query.
 ///
 /// - Percent-encodings of unreserved bytes are decoded; the others stay, with upper-case digits. So `%2F` is no separator.
-/// - Dot segments, encoded ones too, are resolved after repeated slashes became one.
+/// - Dot segments, encoded ones too, are resolved after repeated slashes became one; beside a `%2F` they are refused.
 /// - Bytes that RFC 3986 does not allow in a path but that clients do send (`|`, `{`, UTF-8) are percent-encoded, so
 ///   that a pattern need not know two spellings. `;` and the other sub-delimiters stand for themselves.
 /// - An empty path is `/`.
@@ -124,6 +130,7 @@ fn is_normal(path: &[u8]) -> bool {
                 at += 1;
             }
             Class::Percent => match path.get(at + 1..at + 3) {
+                Some(b"2F") if starts_with_dot_segment(&path[at + 3..]) => return false,
                 Some(&[high, low]) if is_normal_encoding(high, low) => at += 3,
                 _ => return false,
             },
@@ -138,7 +145,21 @@ fn starts_with_dot_segment(rest: &[u8]) -> bool {
         [b'.', b'.', after @ ..] | [b'.', after @ ..] => after,
         _ => return false,
     };
-    matches!(after_dots.first(), None | Some(b'/' | b';'))
+    matches!(after_dots.first(), None | Some(b'/' | b';')) || after_dots.starts_with(b"%2F")
+}
+
+/// Whether one of the pieces that encoded slashes make of a segment is a dot segment.
+fn has_encoded_dot_segment(mut segment: &[u8]) -> bool {
+    while let Some(at) = segment.windows(3).position(|three| three == b"%2F") {
+        if starts_with_dot_segment(segment) {
+            return true;
+        }
+        segment = &segment[at + 3..];
+        if starts_with_dot_segment(segment) {
+            return true;
+        }
+    }
+    false
 }
 
 fn is_normal_encoding(high: u8, low: u8) -> bool {
@@ -186,6 +207,9 @@ fn end_segment(out: &mut Vec<u8>, offset: usize) -> Result<(), PathError> {
         }
         [b'.', b';', ..] | [b'.', b'.', b';', ..] => {
             return Err(PathError::DotSegmentWithParameter { offset });
+        }
+        segment if has_encoded_dot_segment(segment) => {
+            return Err(PathError::DotSegmentBesideEncodedSlash { offset });
         }
         _ => {}
     }

@@ -48,6 +48,14 @@ fn paths_that_servers_read_in_two_ways_are_refused() {
     assert!(matches!(path(b"/a/%2e%2e/%2e%2e/b"), Err(PathError::AboveRoot { .. })));
     assert!(matches!(path(b"/a/..;/b"), Err(PathError::DotSegmentWithParameter { .. })));
     assert!(matches!(path(b"/a/%2e%2e;x/b"), Err(PathError::DotSegmentWithParameter { .. })));
+    for hidden in ["/a/..%2Fb", "/..%2fb", "/a%2F..", "/a%2f%2E%2e%2fb", "/.%2Fb", "/a/b%2F../c", "/a%2F..;x"]
+    {
+        assert!(
+            matches!(path(hidden.as_bytes()), Err(PathError::DotSegmentBesideEncodedSlash { .. })),
+            "{hidden}"
+        );
+    }
+    assert_eq!(path(b"/a..%2F...%2F.b").unwrap(), b"/a..%2F...%2F.b");
     for byte in [0, b'\t', b'\n', b' ', b'#', b'?', 0x7f] {
         assert_eq!(path(&[b'/', byte]), Err(PathError::InvalidByte { offset: 1, byte }));
     }
@@ -178,7 +186,13 @@ fn naive(text: &[u8]) -> Option<Vec<u8>> {
         match segment.as_str() {
             "" | "." => {}
             ".." => drop(stack.pop()?),
-            other if other.starts_with(".;") || other.starts_with("..;") => return None,
+            other
+                if other.split("%2F").any(|piece| {
+                    matches!(piece, "." | "..") || piece.starts_with(".;") || piece.starts_with("..;")
+                }) =>
+            {
+                return None;
+            }
             _ => stack.push(segment),
         }
     }

@@ -193,6 +193,8 @@ fn blamed(error: PathError, text: &str) -> std::ops::Range<usize> {
         | PathError::Nul { offset }
         | PathError::Backslash { offset }
         | PathError::InvalidByte { offset, .. } => offset..offset + 1,
-        PathError::AboveRoot { .. } | PathError::DotSegmentWithParameter { .. } => 0..text.len(),
+        PathError::AboveRoot { .. }
+        | PathError::DotSegmentWithParameter { .. }
+        | PathError::DotSegmentBesideEncodedSlash { .. } => 0..text.len(),
     }
 }
