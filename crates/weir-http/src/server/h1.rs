@@ -74,6 +74,8 @@ async fn readable(connection: &mut Connection) -> bool {
                 connection.deadline.set(Instant::now(), FRESH_WHILE_ENDING);
             }
             Poll::Pending if fresh => {}
+            // A request that has arrived is served, even where the runtime has not heard of it yet.
+            Poll::Pending if !connection.io.socket.is_silent() => {}
             Poll::Pending => return Poll::Ready(false),
         }
         if connection.deadline.is_expired(cx) { Poll::Ready(false) } else { Poll::Pending }
