@@ -44,15 +44,15 @@ pub use worker::{Worker, WorkerShared};
 /// Says that an endpoint became available, or ceased to be, by which rule and which numbers.
 pub fn log_health_change(log: &weir_telemetry::Log, change: &weir_upstream::HealthChange) {
     use weir_telemetry::Value::Str;
-    let (from, to) = (format!("{:?}", change.from), format!("{:?}", change.to));
+    use weir_telemetry::Level;
     log.event(
-        weir_telemetry::Level::Warn,
+        if change.to == weir_upstream::EndpointState::Up { Level::Info } else { Level::Warn },
         "endpoint_state",
         &[
             ("upstream", Str(&change.upstream)),
             ("endpoint", Str(&change.endpoint)),
-            ("from", Str(&from)),
-            ("to", Str(&to)),
+            ("from", Str(change.from.as_str())),
+            ("to", Str(change.to.as_str())),
             ("reason", Str(&change.reason)),
         ],
     );

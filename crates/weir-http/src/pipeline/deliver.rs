@@ -197,6 +197,8 @@ async fn stream(
     fields.strip_hop_by_hop();
     // An alternative to this address is for the gateway to offer, not for what stands behind it.
     fields.remove(Known::AltSvc);
+    // What stands behind the gateway cannot speak in its name.
+    fields.remove(Known::WeirError);
     if framing == Framing::None && may_have_body {
         // A length of zero may have been written in a way that clients read differently; it is ours to write.
         fields.remove(Known::ContentLength);

@@ -50,7 +50,8 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange) {
         queue_us: known(record.queue_us),
         connect_us: known(record.connect_us),
         head_us: known(record.head_us),
-        body_us: None,
+        body_us: (record.attempts > 0 && record.head_at > record.started)
+            .then(|| record.ended_at.saturating_duration_since(record.head_at).as_micros() as u64),
         error: record.error,
         user_agent: exchange.request.fields.get(weir_wire::http1::Known::UserAgent).unwrap_or_default(),
     });

@@ -58,7 +58,7 @@ pub static UPSTREAM: Object = Object::new(
         Key::new(
             "response_timeout",
             Shape::duration(1, 86_400_000),
-            "Longest wait for the head of the response, per attempt, from the end of the request head.",
+            "Longest wait for the head of the response, per attempt, from when the request was written; while its body moves, `timeouts.body_idle` bounds the wait.",
         )
         .default("60s"),
         Key::new(
@@ -156,7 +156,7 @@ static RETRY: Object = Object::new(
         Key::new(
             "budget",
             Shape::Percent,
-            "Retries in flight as a share of the requests in flight, at least 3.",
+            "What each request adds to the retries that may be made; ten are there from the start, at most a thousand are saved up.",
         )
         .default("20%"),
         Key::new(
