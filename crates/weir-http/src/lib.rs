@@ -43,8 +43,8 @@ pub use worker::{Worker, WorkerShared};
 
 /// Says that an endpoint became available, or ceased to be, by which rule and which numbers.
 pub fn log_health_change(log: &weir_telemetry::Log, change: &weir_upstream::HealthChange) {
-    use weir_telemetry::Value::Str;
     use weir_telemetry::Level;
+    use weir_telemetry::Value::Str;
     log.event(
         if change.to == weir_upstream::EndpointState::Up { Level::Info } else { Level::Warn },
         "endpoint_state",

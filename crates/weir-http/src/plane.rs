@@ -70,9 +70,9 @@ pub struct Route {
 
 /// What outlives a request's snapshot: the name and the counters of its route.
 #[derive(Debug)]
-pub struct RouteInfo {
+pub(crate) struct RouteInfo {
     /// The route's name; empty for requests that match none.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     pub(crate) stats: Arc<RouteStats>,
 }
 
@@ -156,6 +156,7 @@ pub struct ListenerState {
     /// `http` or `https`.
     pub scheme: &'static str,
     retired: AtomicBool,
+    handed_over: AtomicBool,
     pub(crate) connections: Gauge,
 }
 
@@ -167,18 +168,32 @@ impl ListenerState {
             name,
             scheme: "http",
             retired: AtomicBool::new(false),
+            handed_over: AtomicBool::new(false),
             connections: Gauge::default(),
         })
     }
 
     /// The listener is no longer wanted: its connections end after the request that they serve.
     pub fn retire(&self) {
-        self.retired.store(true, Ordering::Relaxed);
+        // Release: who sees it retired sees whether it was handed over.
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Its address goes on under another name: as [`retire`](Self::retire), and whoever still waits to be accepted
+    /// is the successor's.
+    pub fn hand_over(&self) {
+        self.handed_over.store(true, Ordering::Relaxed);
+        self.retire();
+    }
+
+    /// Whether a successor accepts at its address.
+    pub fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::Relaxed)
     }
 
     /// Whether the listener is no longer wanted.
     pub fn is_retired(&self) -> bool {
-        self.retired.load(Ordering::Relaxed)
+        self.retired.load(Ordering::Acquire)
     }
 
     /// Its open connections.

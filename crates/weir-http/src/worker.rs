@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use weir_net::{Socket, Spares};
-use weir_task::{DeadlineWaker, Deadlines, DrainSignal, Live, LiveCache};
+use weir_task::{DeadlineWaker, Deadlines, DrainSignal, Live, LiveCache, Snapshot};
 use weir_telemetry::{AccessBuffer, Level, Log, Shard, Value};
 use weir_upstream::pool::Pool;
 
@@ -172,7 +172,7 @@ impl Worker {
     }
 
     #[inline]
-    pub(crate) fn plane(&self) -> Arc<Arc<Plane>> {
+    pub(crate) fn plane(&self) -> Arc<Snapshot<Plane>> {
         locked(&self.plane).load(&self.shared.live)
     }
 

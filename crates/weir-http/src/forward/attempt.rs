@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use weir_upstream::{Endpoint, Lease, PoolPlan, UpstreamPlan};
+use weir_upstream::{Endpoint, Lease, PoolPlan, Upstream, UpstreamPlan};
 use weir_wire::http1::{Body, HeadLimits, HeadScanner, Known, Version, response_body};
 
 use super::{ForwardError, Forwarded, IdleLimits, dial, head, upgrade};
@@ -21,8 +21,8 @@ use crate::worker::Worker;
 pub(super) struct Request<'a> {
     /// Takes no connection that has served before.
     pub(super) only_fresh: bool,
-    /// Statuses that are tried elsewhere instead of being passed on.
-    pub(super) statuses: &'a [u16],
+    /// Where another endpoint may be asked instead of passing a configured status on.
+    pub(super) elsewhere: Option<&'a Upstream>,
     pub(super) limits: &'a Limits,
     /// When the attempt began.
     pub(super) now: Instant,
@@ -225,7 +225,9 @@ async fn send(
     let upgraded = response.status == 101;
     let framing = if upgraded { Ok(Body::Empty) } else { response_body(response, exchange.request.method()) };
     let framing = match framing {
-        Ok(_) if request.statuses.contains(&response.status) => Err(ForwardError::Status(response.status)),
+        Ok(_) if request.elsewhere.is_some_and(|upstream| gives_up(upstream, exchange, limits)) => {
+            Err(ForwardError::Status(response.status))
+        }
         framing => framing.map_err(ForwardError::from),
     };
     let framing = match framing {
@@ -247,6 +249,13 @@ async fn send(
         upgraded,
         is_stream: is_grpc || is_events,
     })
+}
+
+/// Whether this answer is given up for another endpoint's: its status is listed, and one more try is granted.
+fn gives_up(upstream: &Upstream, exchange: &Exchange, limits: &Limits) -> bool {
+    upstream.plan().retry.statuses.contains(&exchange.response.status)
+        && super::may_try_again(exchange, limits.total)
+        && upstream.retry_budget().try_withdraw()
 }
 
 impl Exchanging<'_> {
@@ -277,8 +286,8 @@ impl Exchanging<'_> {
                     return Err(ForwardError::ClosedBeforeSend(error));
                 }
                 Poll::Ready(Err(_)) => {
-                    self.sink_gone = true;
                     self.written = self.exchange.up.len();
+                    self.give_up_sending();
                 }
             }
         }
@@ -293,15 +302,27 @@ impl Exchanging<'_> {
             spares,
             &mut self.exchange.replay,
         ) {
-            Poll::Ready(Ok(())) => self.moved_at = Instant::now(),
+            Poll::Ready(Ok(())) => self.await_head(),
             Poll::Pending => {}
             Poll::Ready(Err(error)) => match ForwardError::of_request_body(error) {
                 Some(error) => return Err(error),
-                // It may have answered before it stopped reading.
-                None => self.sink_gone = true,
+                None => self.give_up_sending(),
             },
         }
         Ok(())
+    }
+
+    /// The endpoint takes no more of the request, but it may have answered before it stopped reading.
+    fn give_up_sending(&mut self) {
+        self.sink_gone = true;
+        self.await_head();
+    }
+
+    /// From now on the head alone is waited for: the body's clock may have been the longer one.
+    fn await_head(&mut self) {
+        self.moved_at = Instant::now();
+        let limit = self.limits.within(self.limits.response, self.moved_at);
+        self.connection.deadline.set(self.moved_at, limit);
     }
 
     /// Passes interim responses on; what the client does not take at once goes before the final head.

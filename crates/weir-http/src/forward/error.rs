@@ -66,9 +66,9 @@ impl ForwardError {
             Self::ConnectTimeout => ErrorCode::ConnectTimeout,
             Self::ClosedBeforeSend(_) | Self::ClosedEarly => ErrorCode::UpstreamClosed,
             Self::ResponseTimeout | Self::WriteTimeout => ErrorCode::ResponseTimeout,
-            Self::BadHead(_) | Self::Head(_) | Self::Framing(_) | Self::Status(_) => {
-                ErrorCode::UpstreamMalformed
-            }
+            Self::BadHead(_) | Self::Head(_) | Self::Framing(_) => ErrorCode::UpstreamMalformed,
+            // Given up for an endpoint that then could not be had.
+            Self::Status(_) => ErrorCode::NoEndpoint,
             Self::UpgradeMismatch(_) => ErrorCode::UpgradeFailed,
             Self::TotalTimeout => ErrorCode::TotalTimeout,
             Self::ClientGone => ErrorCode::ClientGone,

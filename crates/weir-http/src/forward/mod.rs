@@ -69,27 +69,42 @@ pub(crate) async fn forward(
     let mut only_fresh = false;
     let mut more;
     let mut sent = 0;
+    let mut last = None;
+    // Neither a slow request head nor the queue is taken from the endpoint's time.
+    let mut now = Instant::now();
     loop {
-        let now = if exchange.record.attempts == 0 { exchange.record.started } else { Instant::now() };
-        let lease = acquire(connection, exchange, upstream, &tried, total, now).await?;
+        let lease = match acquire(connection, exchange, upstream, &tried, total, now).await {
+            Ok(lease) => lease,
+            // That nobody else is left says less than why the last one failed.
+            Err(error) => return Err(last.unwrap_or(error)),
+        };
+        if exchange.record.queue_us > 0 {
+            now = Instant::now();
+        }
         exchange.record.attempts += 1;
         exchange.record.endpoint = Some(Arc::clone(lease.endpoint().label()));
-        let is_last = !may_repeat
-            || sent + 1 >= plan.retry.attempts
-            || !has_other(upstream, lease.endpoint().id(), &tried);
-        let statuses = if is_last { &[] } else { &plan.retry.statuses[..] };
-        let request = attempt::Request { only_fresh, statuses, limits: &limits, now };
+        let elsewhere = may_repeat
+            && !plan.retry.statuses.is_empty()
+            && sent + 1 < plan.retry.attempts
+            && has_other(upstream, lease.endpoint().id(), &tried);
+        let elsewhere = elsewhere.then_some(&**upstream);
+        let request = attempt::Request { only_fresh, elsewhere, limits: &limits, now };
         let error = match attempt::attempt(connection, exchange, body, &lease, plan, &request).await {
             Ok(answer) => {
                 note(connection, upstream, &lease, answered(exchange, plan), exchange.record.head_at);
-                return Ok(answer.into_forwarded(lease, plan.pool.clone(), &limits));
+                return Ok(answer.into_forwarded(lease, plan.pool, &limits));
             }
             Err(failure) => {
                 let id = lease.endpoint().id();
                 let raced = failure.reused && matches!(failure.error, ForwardError::ClosedEarly);
                 more = has_other(upstream, id, &tried);
                 if !raced {
-                    note(connection, upstream, &lease, failure.error.outcome(), Instant::now());
+                    let outcome = match failure.error {
+                        // An answer all the same: whether it speaks against the endpoint, the passive check says.
+                        ForwardError::Status(_) => answered(exchange, plan),
+                        ref error => error.outcome(),
+                    };
+                    note(connection, upstream, &lease, outcome, Instant::now());
                 } else if !more && !std::mem::replace(&mut only_fresh, true) {
                     // The endpoint closed an idle connection while the request was on its way: no fault of its own,
                     // and with no other left it is asked once more over a fresh one.
@@ -110,13 +125,17 @@ pub(crate) async fn forward(
                 may_repeat && sent < plan.retry.attempts
             }
         };
-        if !allowed || exchange.replay.overflowed || is_over(total) || !more {
+        // A status was given up for another endpoint's answer only where all of this was granted already.
+        let granted = matches!(error, ForwardError::Status(_));
+        if !granted && (!allowed || !more || !may_try_again(exchange, total)) {
             return Err(error);
         }
-        if error.retry() == Retry::IfIdempotent && !upstream.retry_budget().try_withdraw() {
+        if !granted && error.retry() == Retry::IfIdempotent && !upstream.retry_budget().try_withdraw() {
             return Err(error);
         }
         worker.shared.stats.retried(worker.shard);
+        last = Some(error);
+        now = Instant::now();
     }
 }
 
@@ -134,8 +153,9 @@ fn has_other(upstream: &Upstream, id: u32, tried: &Tried) -> bool {
     upstream.endpoints().iter().any(|other| other.id() != id && !tried.contains(other.id()))
 }
 
-fn is_over(total: Option<Instant>) -> bool {
-    total.is_some_and(|total| Instant::now() >= total)
+/// Whether the request can be sent once more: its body is still there, and so is time.
+fn may_try_again(exchange: &Exchange, total: Option<Instant>) -> bool {
+    !exchange.replay.overflowed && total.is_none_or(|total| Instant::now() < total)
 }
 
 /// Tells the upstream what became of an attempt, and the log where that changed the endpoint's state.

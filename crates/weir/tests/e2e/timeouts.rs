@@ -57,6 +57,35 @@ fn the_time_for_the_head_begins_when_the_body_is_sent_not_before() {
 }
 
 #[test]
+fn the_time_for_the_head_holds_after_an_upload_in_pieces() {
+    let origin = Origin::start(behaviour::silent);
+    let gateway = Config::to([origin.addr()]).upstream("response_timeout: 300ms").upstream(ONCE).start();
+    let mut client = gateway.connect();
+    client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\n");
+    for _ in 0..2 {
+        assert!(client.is_quiet_for(Duration::from_millis(80)), "the upload was cut");
+        client.send("x");
+    }
+    assert!(client.is_quiet_for(Duration::from_millis(80)), "the upload was cut");
+    client.send("x");
+    let response = takes(Duration::from_millis(300), || client.response());
+    Problem::expect(&response, 504, "response-timeout");
+}
+
+#[test]
+fn a_client_that_is_slow_with_its_head_takes_nothing_from_the_upstreams_time() {
+    let origin = Origin::start(behaviour::fixed(200, "ok"));
+    let gateway = Config::to([origin.addr()]).upstream("response_timeout: 300ms").upstream(ONCE).start();
+    let mut client = gateway.connect();
+    // The next request goes over a connection that is kept.
+    assert_eq!(client.get("t", "/1").text(), "ok");
+    client.send("GET /2 HTTP/1.1\r\n");
+    assert!(client.is_quiet_for(Duration::from_millis(600)), "a head that is on its way was cut");
+    client.send("Host: t\r\n\r\n");
+    assert_eq!(client.response().text(), "ok");
+}
+
+#[test]
 fn a_body_that_stalls_is_cut_and_an_event_stream_has_more_time() {
     let origin = Origin::start(|request, connection| {
         let kind = if request.target == "/events" { "text/event-stream" } else { "text/plain" };
