@@ -6,4 +6,4 @@ mod live;
 
 pub use deadline::{Deadline, DeadlineWaker, Deadlines};
 pub use drain::{Drain, DrainSignal, Phase};
-pub use live::{Live, LiveCache};
+pub use live::{Live, LiveCache, Snapshot};

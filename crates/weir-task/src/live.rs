@@ -1,3 +1,4 @@
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,13 +32,26 @@ impl<T> Live<T> {
     }
 }
 
-/// One worker's copy of a [`Live`] snapshot: a look costs one shared load and no shared write.
+/// A snapshot as one worker holds it.
 ///
-/// The snapshot is wrapped once more, so that the reference counts that requests touch belong to this worker.
+/// Wrapped once more for each worker, so that the reference counts that requests touch belong to that worker alone.
+#[derive(Debug)]
+pub struct Snapshot<T>(Arc<T>);
+
+impl<T> Deref for Snapshot<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// One worker's copy of a [`Live`] snapshot: a look costs one shared load and no shared write.
 #[derive(Debug)]
 pub struct LiveCache<T> {
     generation: u64,
-    value: Option<Arc<Arc<T>>>,
+    value: Option<Arc<Snapshot<T>>>,
 }
 
 impl<T> Default for LiveCache<T> {
@@ -49,12 +63,12 @@ impl<T> Default for LiveCache<T> {
 impl<T> LiveCache<T> {
     /// The current snapshot of `live`.
     #[inline]
-    pub fn load(&mut self, live: &Live<T>) -> Arc<Arc<T>> {
+    pub fn load(&mut self, live: &Live<T>) -> Arc<Snapshot<T>> {
         let generation = live.generation.load(Ordering::Acquire);
         match &self.value {
             Some(value) if self.generation == generation => Arc::clone(value),
             _ => {
-                let value = Arc::new(live.load());
+                let value = Arc::new(Snapshot(live.load()));
                 self.generation = generation;
                 self.value = Some(Arc::clone(&value));
                 value
