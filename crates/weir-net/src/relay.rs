@@ -121,22 +121,32 @@ impl Flow {
                     self.state = FlowState::Ended;
                 }
                 FlowState::Open => {
-                    if source.poll_readable(cx).is_pending() {
-                        if let Some(buffer) = self.buffer.take() {
-                            buffers.put(buffer);
-                        }
-                        return Poll::Pending;
-                    }
-                    let buffer = self.buffer.get_or_insert_with(|| buffers.take());
-                    if ready!(source.poll_read(cx, buffer)).map_err(FlowError::Source)? == 0 {
+                    let read = ready!(self.poll_source(cx, source, buffers)).map_err(FlowError::Source)?;
+                    if read == 0 {
                         self.state = FlowState::Ending;
-                        if let Some(buffer) = self.buffer.take() {
-                            buffers.put(buffer);
-                        }
                     }
                 }
             }
         }
+    }
+
+    /// Reads into the empty buffer; where nothing was read the buffer goes back, whatever the socket had promised.
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Socket,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<usize>> {
+        let mut read = source.poll_readable(cx).map_ok(|()| 0);
+        if let Poll::Ready(Ok(_)) = read {
+            read = source.poll_read(cx, self.buffer.get_or_insert_with(|| buffers.take()));
+        }
+        if !matches!(read, Poll::Ready(Ok(1..)))
+            && let Some(buffer) = self.buffer.take()
+        {
+            buffers.put(buffer);
+        }
+        read
     }
 }
 
