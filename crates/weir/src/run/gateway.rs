@@ -26,7 +26,6 @@ const DESCRIPTORS_RESERVED: u64 = 64;
 /// The running gateway.
 pub(crate) struct Gateway {
     pub(crate) live: Arc<Live<Plane>>,
-    pub(crate) shared: Arc<WorkerShared>,
     pub(crate) stats: Arc<HttpStats>,
     pub(crate) log: Log,
     pub(crate) access: AccessLog,
@@ -113,7 +112,6 @@ impl Gateway {
         listeners.commit(prepared, &plan.listeners, &threads)?;
         let gateway = Arc::new(Self {
             live,
-            shared,
             stats,
             log,
             access,
@@ -166,6 +164,8 @@ impl Gateway {
         let upstreams = compile_upstreams(&plan, &state.upstreams, now);
         let revision = self.revision() + 1;
         let previous = self.live.load();
+        let ids = state.listeners.ids();
+        state.listeners.follow_renames(&plan.listeners);
         let plane = compile_plane(
             &plan,
             &mut state.listeners,
@@ -178,6 +178,7 @@ impl Gateway {
         // Published before new listeners accept: their first request must find its routes.
         self.live.publish(plane);
         if let Err(error) = state.listeners.commit(prepared, &plan.listeners, &state.threads) {
+            state.listeners.restore_ids(ids);
             self.live.publish(previous);
             return Err(error.into());
         }

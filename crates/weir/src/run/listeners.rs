@@ -52,6 +52,35 @@ impl Listeners {
         *self.ids.entry(Arc::clone(name)).or_insert(next)
     }
 
+    /// What the listeners are known by, to be [given back](Self::restore_ids) where a reload fails.
+    pub(super) fn ids(&self) -> HashMap<Arc<str>, u32> {
+        self.ids.clone()
+    }
+
+    /// Takes back what [`follow_renames`](Self::follow_renames) did.
+    pub(super) fn restore_ids(&mut self, ids: HashMap<Arc<str>, u32>) {
+        self.ids = ids;
+    }
+
+    /// A new name at the address of a listener that is gone gets its id: the connections that it has accepted go on
+    /// finding their routes.
+    pub(super) fn follow_renames(&mut self, plans: &BTreeMap<Arc<str>, ListenerPlan>) {
+        for (name, plan) in plans {
+            if self.ids.contains_key(name) {
+                continue;
+            }
+            let former = plan
+                .bind
+                .iter()
+                .filter_map(|bind| self.running.get(&key(name, bind)))
+                .map(|running| Arc::clone(&running.state.name))
+                .find(|former| !plans.contains_key(former));
+            if let Some(id) = former.and_then(|former| self.ids.remove(&former)) {
+                self.ids.insert(Arc::clone(name), id);
+            }
+        }
+    }
+
     /// Binds what is new, without listening.
     pub(super) fn prepare(
         &self,
@@ -96,7 +125,7 @@ impl Listeners {
                     (Some(running), _) if running.state.name == *name => running,
                     // The address has a new name: it goes on listening, what it accepts is the new listener's.
                     (Some(running), _) => {
-                        running.state.retire();
+                        running.state.hand_over();
                         self.start(name, running.listener, workers)
                     }
                     (None, Some(listener)) => self.start(name, listener, workers),

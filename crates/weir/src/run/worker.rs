@@ -139,6 +139,9 @@ async fn accept(
             () = &mut woken => {}
         }
     }
+    if state.is_handed_over() {
+        return;
+    }
     // Whom the kernel has greeted in our name is still ours to serve, those whose last packet is on its way too.
     while let Ok(Ok((socket, peer))) = tokio::time::timeout(LAST_ARRIVALS, acceptor.accept()).await {
         tokio::spawn(serve(socket, peer, Arc::clone(&state), Arc::clone(&worker)));

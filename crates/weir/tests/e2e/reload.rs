@@ -103,6 +103,30 @@ fn a_listener_may_come_and_go() {
 }
 
 #[test]
+fn a_listener_gets_another_name_and_no_client_notices() {
+    let origin = Origin::start(behaviour::fixed(200, "ok"));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("it is bound");
+    drop(free);
+    let named = |name: &str| {
+        Config::to([origin.addr()])
+            .yaml()
+            .replace("  web:", &format!("  {name}:"))
+            .replace("127.0.0.1:0", &address.to_string())
+            .replace("path: /*", &format!("path: /*, listeners: [{name}]"))
+    };
+    let gateway = crate::config::start(&named("web"));
+    for name in ["shop", "web", "shop"] {
+        assert_eq!(gateway.reload(&named(name)).status, 200);
+        for _ in 0..50 {
+            let mut client = weir_testkit::RawClient::connect(address);
+            assert_eq!(client.get("t", "/").text(), "ok");
+        }
+    }
+    wait::until_true("the address under its name", || gateway.addr("shop") == address);
+}
+
+#[test]
 fn state_survives_a_reload() {
     let sick = Origin::start(behaviour::fixed(503, "sick"));
     let well = Origin::start(behaviour::fixed(200, "well"));
