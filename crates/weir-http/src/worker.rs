@@ -55,6 +55,7 @@ pub struct Worker {
     pub(crate) drain: DrainSignal,
     draining: AtomicBool,
     plane: Mutex<LiveCache<Plane>>,
+    #[expect(clippy::vec_box, reason = "requests take them and give them back by pointer")]
     exchanges: Mutex<Vec<Box<Exchange>>>,
     pool: Mutex<Pool<Socket>>,
     access: Mutex<AccessBuffer>,
@@ -62,11 +63,19 @@ pub struct Worker {
     random: AtomicU64,
     born: Instant,
     date: Mutex<String>,
+    /// Endpoints that said what nobody had asked, and until when their connections are used only once.
+    distrusted: Mutex<Vec<(u32, Instant)>>,
     shed_seen: AtomicU64,
 }
 
 /// Unused exchanges that a worker keeps.
 const EXCHANGES_KEPT_MAX: usize = 256;
+
+/// How long an endpoint's connections are used only once after one of them said what nobody had asked.
+const DISTRUST: Duration = Duration::from_secs(10);
+
+/// Most endpoints that are distrusted at a time.
+const DISTRUSTED_MAX: usize = 1_024;
 
 /// How often a worker looks after its own: pools, buffers, the log's buffer, the snapshot.
 const TICK: Duration = Duration::from_millis(200);
@@ -120,6 +129,7 @@ impl Worker {
             random: AtomicU64::new(fastrand::u64(..)),
             born: now,
             date: Mutex::new(httpdate::fmt_http_date(SystemTime::now())),
+            distrusted: Mutex::default(),
             shed_seen: AtomicU64::new(0),
         })
     }
@@ -196,6 +206,25 @@ impl Worker {
 
     pub(crate) fn pool(&self) -> MutexGuard<'_, Pool<Socket>> {
         locked(&self.pool)
+    }
+
+    /// An endpoint sent bytes that belong to no answer: on a connection that is used again, they would become the next
+    /// one. For a while none of its connections is, those that lie idle here among them.
+    pub(crate) fn distrust(&self, endpoint: u32, now: Instant) {
+        self.shared.stats.unasked_bytes.add(1);
+        let idle = locked(&self.pool).sweep(now, |id| id == endpoint);
+        drop(idle);
+        let mut distrusted = locked(&self.distrusted);
+        distrusted.retain(|(id, until)| *id != endpoint && *until > now);
+        if distrusted.len() < DISTRUSTED_MAX {
+            distrusted.push((endpoint, now + DISTRUST));
+        }
+    }
+
+    /// Whether an endpoint's connections may be used again.
+    #[inline]
+    pub(crate) fn is_trusted(&self, endpoint: u32, now: Instant) -> bool {
+        !locked(&self.distrusted).iter().any(|(id, until)| *id == endpoint && *until > now)
     }
 
     pub(crate) fn access(&self) -> MutexGuard<'_, AccessBuffer> {

@@ -32,6 +32,7 @@ pub(crate) enum Next {
 }
 
 /// What the client will be sent.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and lives for one call")]
 pub(crate) enum Answer {
     /// A body of the gateway's own.
     Local { body: Vec<u8>, close: bool },

@@ -21,7 +21,7 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let source = Text::new("weir demo", configuration(&folder, args.port, admin_port));
-    let code = run::run(Arc::new(source), move |gateway| print_what_to_try(gateway));
+    let code = run::run(Arc::new(source), print_what_to_try);
     // The sockets are gone with their listeners; a folder that is left behind does no harm.
     let _left = std::fs::remove_dir(&folder);
     code

@@ -166,7 +166,7 @@ fn a_proxy_header_is_read_from_trusted_peers_alone() {
 
 /// A header of version 2 that says PROXY, or LOCAL, with this family and block.
 fn binary_header(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(block.len()).unwrap().to_be_bytes();
+    let length = u16::try_from(block.len()).expect("a block shorter than 64 KiB").to_be_bytes();
     [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &length, block].concat()
 }
 
