@@ -59,6 +59,7 @@ pub struct HttpStats {
     /// Connections closed for want of a good PROXY header, by reason.
     proxy_header_failures: [Counter; ProxyHeaderFailure::ALL.len()],
     pub(crate) descriptors_exhausted: Counter,
+    pub(crate) unasked_bytes: Counter,
     /// Open client connections.
     pub(crate) connections: Gauge,
     pub(crate) upgraded: Gauge,
@@ -119,6 +120,7 @@ impl HttpStats {
             refused_connections: Counter::default(),
             proxy_header_failures: Default::default(),
             descriptors_exhausted: Counter::default(),
+            unasked_bytes: Counter::default(),
             connections: Gauge::default(),
             upgraded: Gauge::default(),
         })
@@ -233,6 +235,11 @@ impl Collect for HttpStats {
             "weir_descriptors_exhausted_total",
             "Times that a descriptor was needed and none was left.",
             self.descriptors_exhausted.get() as f64,
+        );
+        counter(
+            "weir_upstream_unasked_bytes_total",
+            "Times that an endpoint sent bytes that belong to no answer; its connections are then used only once for 10 s.",
+            self.unasked_bytes.get() as f64,
         );
     }
 }

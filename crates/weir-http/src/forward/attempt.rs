@@ -161,7 +161,11 @@ fn reuse(worker: &Worker, endpoint: &Endpoint, is_idempotent: bool, now: Instant
         let mut byte = [0];
         let silent = match socket.try_read(&mut byte) {
             Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
-            Ok(_) => false,
+            Ok(0) => false,
+            Ok(_) => {
+                worker.distrust(endpoint.id(), now);
+                return None;
+            }
         };
         if silent && (is_idempotent || socket.is_silent()) {
             return Some((Io::new(socket), opened_at));

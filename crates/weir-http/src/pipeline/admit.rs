@@ -3,7 +3,8 @@
 use weir_base::ErrorCode;
 use weir_route::{FieldLookup, RequestView};
 use weir_wire::http1::{
-    Body, Head, Known, Method, RequestHead, Target, Version, list_items, request_body, websocket_key,
+    Body, Head, Known, Method, RequestHead, Target, Version, is_token, list_items, request_body,
+    websocket_key,
 };
 
 use super::gateway_fields;
@@ -149,6 +150,10 @@ fn read_upgrade(request: &RequestHead, framing: Body) -> Result<Option<Upgrade>,
     let Some(token) = fields.all(Known::Upgrade).flat_map(list_items).next().filter(|_| asked) else {
         return Ok(None);
     };
+    // A token, with or without a version (RFC 9110 section 7.8); what is not that is nobody's protocol.
+    if !token.splitn(2, |&b| b == b'/').all(is_token) {
+        return Ok(None);
+    }
     // HTTP itself is never what a connection becomes: it would pass by every rule (h2c, TLS/1.0, HTTP/2.0).
     if [&b"h2c"[..], b"h2", b"http", b"tls"].iter().any(|refused| {
         let name = token.split(|&b| b == b'/').next().unwrap_or(token);

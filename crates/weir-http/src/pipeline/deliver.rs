@@ -244,10 +244,14 @@ async fn stream(
 /// Keeps the endpoint's connection for the next request, if it is at a message's end on both sides.
 fn release(connection: &Connection, request: &Transfer, mut forwarded: Forwarded, now: Instant) {
     let worker = &connection.worker;
-    let clean = forwarded.persistent && request.is_finished() && forwarded.io.is_empty();
+    let endpoint = forwarded.lease.endpoint().id();
+    let unasked = forwarded.persistent && !forwarded.io.is_empty();
+    let clean = forwarded.persistent && request.is_finished() && !unasked;
     forwarded.io.drop_bytes(&worker.spares.buffers);
-    if clean && !worker.is_draining() {
-        worker.pool().put(
+    if unasked {
+        worker.distrust(endpoint, now);
+    } else if clean && !worker.is_draining() && worker.is_trusted(endpoint, now) {
+        let _too_many = worker.pool().put(
             forwarded.lease.endpoint(),
             &forwarded.pool,
             forwarded.io.socket,
