@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::balancer::Ewma;
@@ -43,6 +43,16 @@ impl Endpoint {
             vitals,
             queue,
         }
+    }
+
+    /// Says whether any configuration still wants this endpoint, in all its generations.
+    pub fn set_retired(&self, retired: bool) {
+        self.load.retired.store(retired, Ordering::Relaxed);
+    }
+
+    /// Whether no configuration wants this endpoint any more.
+    pub fn is_retired(&self) -> bool {
+        self.load.retired.load(Ordering::Relaxed)
     }
 
     /// A number that is unique in the process and stays with this address of this upstream across reloads.
@@ -195,6 +205,8 @@ impl FailureKind {
 /// What every request to an address changes, shared by all its configurations.
 #[derive(Debug)]
 pub(crate) struct Load {
+    /// No configuration wants it any more: connections to it are not kept.
+    retired: AtomicBool,
     id: u32,
     /// Written at every pick and end of a request; two cache lines for itself, as processors fetch pairs.
     busy: Busy,
@@ -231,6 +243,7 @@ static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 impl Load {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
+            retired: AtomicBool::new(false),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             busy: Busy::default(),
             tally: Tally { failures: Default::default(), ejections: AtomicU64::new(0), ewma: Ewma::new(now) },

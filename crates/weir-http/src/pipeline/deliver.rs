@@ -250,7 +250,11 @@ fn release(connection: &Connection, request: &Transfer, mut forwarded: Forwarded
     forwarded.io.drop_bytes(&worker.spares.buffers);
     if unasked {
         worker.distrust(endpoint, now);
-    } else if clean && !worker.is_draining() && worker.is_trusted(endpoint, now) {
+    } else if clean
+        && !worker.is_draining()
+        && !forwarded.lease.endpoint().is_retired()
+        && worker.is_trusted(endpoint, now)
+    {
         let _too_many = worker.pool().put(
             forwarded.lease.endpoint(),
             &forwarded.pool,

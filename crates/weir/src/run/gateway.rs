@@ -107,9 +107,10 @@ impl Gateway {
         }
         let log_for_changes = log.clone();
         let upkeep = Upkeep::new(move |change| weir_http::log_health_change(&log_for_changes, change));
-        upkeep.sync(&upstreams.values().cloned().collect::<Vec<_>>());
         let registry = Registry::new();
         listeners.commit(prepared, &plan.listeners, &threads)?;
+        // After the listeners: an upstream may be one of them.
+        upkeep.sync(&upstreams.values().cloned().collect::<Vec<_>>());
         let gateway = Arc::new(Self {
             live,
             stats,
@@ -183,18 +184,19 @@ impl Gateway {
             return Err(error.into());
         }
         state.upkeep.sync(&upstreams.values().cloned().collect::<Vec<_>>());
+        retire_endpoints(&state.upstreams, &upstreams);
         state.upstreams = upstreams;
         self.access.reconfigure(plan.log.access.clone());
         self.log.reconfigure(&plan.log.service_name, plan.log.level, plan.log.format);
-        let workers_changed = plan.workers != self.workers;
+        let unmet = needing_restart(&state.plan, &plan, self.workers);
         state.plan = plan;
         let endpoints = endpoint_ids(&state.upstreams);
         for thread in &state.threads {
             thread.send(Command::Review { endpoints: Arc::clone(&endpoints) });
         }
         self.revision.store(revision, Ordering::Relaxed);
-        if workers_changed {
-            self.log.event(Level::Warn, "restart_needed", &[("key", Value::Str("workers"))]);
+        for key in unmet {
+            self.log.event(Level::Warn, "restart_needed", &[("key", Value::Str(key))]);
         }
         Ok(revision)
     }
@@ -275,6 +277,29 @@ impl Gateway {
     /// Whether every listening socket has been closed, its queue drained before.
     fn has_no_queue(&self) -> bool {
         self.state().listeners.are_closed()
+    }
+}
+
+/// Keys whose change is not in force before a restart.
+fn needing_restart(old: &RootPlan, new: &RootPlan, workers: usize) -> Vec<&'static str> {
+    let place = |plan: &RootPlan| plan.admin.as_ref().map(|admin| (admin.bind.clone(), admin.hosts.clone()));
+    let mut keys = Vec::new();
+    if new.workers != workers {
+        keys.push("workers");
+    }
+    if place(old) != place(new) {
+        keys.push("admin");
+    }
+    keys
+}
+
+/// Tells endpoints that are no longer wanted, so that a request that still runs keeps no connection to them.
+fn retire_endpoints(old: &BTreeMap<Arc<str>, Arc<Upstream>>, new: &BTreeMap<Arc<str>, Arc<Upstream>>) {
+    for upstream in old.values() {
+        upstream.endpoints().iter().for_each(|endpoint| endpoint.set_retired(true));
+    }
+    for upstream in new.values() {
+        upstream.endpoints().iter().for_each(|endpoint| endpoint.set_retired(false));
     }
 }
 

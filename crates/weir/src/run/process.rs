@@ -68,13 +68,6 @@ impl Reloads {
 /// Runs the gateway until a signal ends it. `started` is called once it serves.
 pub(crate) fn run(source: Arc<dyn Source>, started: impl FnOnce(&Gateway) + Send) -> ExitCode {
     let descriptors = weir_net::raise_descriptor_limit();
-    let plan = match source.load() {
-        Ok(plan) => plan,
-        Err(rejected) => {
-            eprintln!("{}", rejected.text);
-            return ExitCode::from(2);
-        }
-    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
@@ -87,6 +80,21 @@ pub(crate) fn run(source: Arc<dyn Source>, started: impl FnOnce(&Gateway) + Send
             return ExitCode::FAILURE;
         }
     };
+    // Before the configuration is read, which may take a while: a signal must not find nobody at home.
+    let signals = match runtime.block_on(async { Signals::new() }) {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("error: cannot listen for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let plan = match source.load() {
+        Ok(plan) => plan,
+        Err(rejected) => {
+            eprintln!("{}", rejected.text);
+            return ExitCode::from(2);
+        }
+    };
     let logs = Log::new(&plan.log.service_name, plan.log.level, plan.log.format)
         .and_then(|log| AccessLog::new(plan.log.access.clone(), log.clone()).map(|access| (log, access)));
     let (log, access) = match logs {
@@ -96,7 +104,8 @@ pub(crate) fn run(source: Arc<dyn Source>, started: impl FnOnce(&Gateway) + Send
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(live(source, plan, log.clone(), access.clone(), descriptors, started));
+    let code =
+        runtime.block_on(live(source, plan, log.clone(), access.clone(), descriptors, signals, started));
     access.flush(weir_telemetry::SHUTDOWN_FLUSH_MAX);
     log.flush(weir_telemetry::SHUTDOWN_FLUSH_MAX);
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -109,15 +118,9 @@ async fn live(
     log: Log,
     access: AccessLog,
     descriptors: weir_net::DescriptorLimit,
+    mut signals: Signals,
     started: impl FnOnce(&Gateway) + Send,
 ) -> ExitCode {
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => {
-            eprintln!("error: cannot listen for signals: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
     let (sender, mut requests) = mpsc::channel(RELOADS_QUEUED_MAX);
     let reloads = Reloads(sender);
     let files = plan.watch.then(|| (plan.files.clone(), plan.seen.clone()));

@@ -43,6 +43,8 @@ impl WorkerThread {
                 tokio::spawn(Arc::clone(&worker).run());
                 tokio::spawn(obey(worker, receiver));
                 stop.stopped().await;
+                // Upgraded streams end by themselves now, and are counted and logged.
+                tokio::time::sleep(LAST_WORDS).await;
             });
             // Whatever still runs is dropped with the runtime.
         })?;
@@ -110,6 +112,9 @@ impl Acceptor {
 
 /// How long a worker waits after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long tasks may still run once everything was told to end.
+const LAST_WORDS: Duration = Duration::from_millis(20);
 
 /// How long a retired listener still waits for connections that had begun.
 const LAST_ARRIVALS: Duration = Duration::from_millis(50);
