@@ -87,6 +87,8 @@ pub(crate) struct Record {
     pub(crate) error: Option<ErrorCode>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    /// When the head of the request was whole; the start where it came at once.
+    pub(crate) read_at: Instant,
     /// When the head of the answer was there, and when its last byte was sent; the start until then.
     pub(crate) head_at: Instant,
     pub(crate) ended_at: Instant,
@@ -231,6 +233,7 @@ impl Record {
             error: None,
             bytes_in: 0,
             bytes_out: 0,
+            read_at: now,
             head_at: now,
             ended_at: now,
             queue_us: 0,

@@ -71,7 +71,7 @@ pub(crate) async fn forward(
     let mut sent = 0;
     let mut last = None;
     // Neither a slow request head nor the queue is taken from the endpoint's time.
-    let mut now = Instant::now();
+    let mut now = exchange.record.read_at;
     loop {
         let lease = match acquire(connection, exchange, upstream, &tried, total, now).await {
             Ok(lease) => lease,

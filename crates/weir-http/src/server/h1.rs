@@ -173,6 +173,9 @@ async fn read_head(connection: &mut Connection, exchange: &mut Exchange) -> Resu
         }
     })
     .await?;
+    if waiting {
+        exchange.record.read_at = Instant::now();
+    }
     exchange.request.parse(&connection.io.filled()[..length], &limits)?;
     connection.io.consume(length);
     Ok(())
