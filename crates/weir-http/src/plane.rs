@@ -14,7 +14,7 @@ use crate::trust::TrustedProxies;
 
 /// Everything that requests need of one revision of the configuration; immutable.
 pub struct Plane {
-    pub(crate) table: RouteTable,
+    pub(crate) table: Arc<RouteTable>,
     /// By the id that the table gives.
     pub(crate) routes: Vec<Arc<Route>>,
     /// A few, looked through.
@@ -31,7 +31,7 @@ pub struct Plane {
 /// What a [`Plane`] is made of.
 pub struct PlanePlan {
     /// The compiled matches; ids are places in `routes`.
-    pub table: RouteTable,
+    pub table: Arc<RouteTable>,
     /// The routes.
     pub routes: Vec<RoutePlan>,
     /// Per listener id.
@@ -79,6 +79,8 @@ pub(crate) struct RouteInfo {
 /// Settings of one listener that may change with a reload.
 #[derive(Debug, Clone, Copy)]
 pub struct ListenerPlan {
+    /// What the route table knows the listener by.
+    pub match_id: u32,
     /// Whether paths are normalised before they are matched and forwarded; on by default.
     pub normalize_path: bool,
     /// Whether connections begin with a PROXY header.
@@ -149,7 +151,7 @@ impl Default for Limits {
 /// A listener while it runs: what connections hold of it, across reloads.
 #[derive(Debug)]
 pub struct ListenerState {
-    /// What route matches know it by.
+    /// What a plane finds its settings by.
     pub id: u32,
     /// Its name in the configuration.
     pub name: Arc<str>,
@@ -161,7 +163,7 @@ pub struct ListenerState {
 }
 
 impl ListenerState {
-    /// A new listener of that name; `id` is what route matches know it by, the same for all its addresses.
+    /// A new listener of that name; `id` is what planes find its settings by, the same for all its addresses.
     pub fn new(id: u32, name: Arc<str>) -> Arc<Self> {
         Arc::new(Self {
             id,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use weir_http::{Limits, PolicyPlan, ProxyProtocol, RedirectPlan, RespondPlan, Timeouts, TrustedProxies};
 use weir_net::BindAddress;
+use weir_route::RouteTable;
 use weir_telemetry::{AccessSettings, Format, Level};
 use weir_upstream::UpstreamPlan;
 
@@ -25,6 +26,8 @@ pub(crate) struct RootPlan {
     pub(crate) listeners: BTreeMap<Arc<str>, ListenerPlan>,
     /// In the order of the files; the order means nothing.
     pub(crate) routes: Vec<RoutePlan>,
+    /// The routes' rules, arranged: ids are places in `routes`, and of listeners places by name.
+    pub(crate) table: Arc<RouteTable>,
     /// By name.
     pub(crate) upstreams: BTreeMap<Arc<str>, UpstreamPlan>,
     /// None for `admin: off`.

@@ -42,7 +42,8 @@ pub(super) fn admit<'a>(
     exchange.upgrade = read_upgrade(&exchange.request, exchange.framing)?;
     gateway_fields::finish(connection, exchange);
     let view = RequestView {
-        listener: connection.listener.id,
+        // One that the configuration no longer has is none that a route names.
+        listener: plane.listener(connection.listener.id).map_or(u32::MAX, |listener| listener.match_id),
         host: &exchange.host,
         path: &exchange.path,
         query: &exchange.query,

@@ -39,7 +39,6 @@ pub(crate) fn explain(plan: &RootPlan, question: &Question, running: Running) ->
         true => normalize_path(written.as_bytes(), &mut path_buffer).map_err(refused)?,
         false => written.as_bytes(),
     };
-    let table = spec::compile(&plan.routes, &plan.listeners).map_err(|_| "the routes do not compile")?;
     let listener_id = spec::listener_id(listener, &plan.listeners).ok_or("there is no such listener")?;
     let view = RequestView {
         listener: listener_id,
@@ -49,7 +48,7 @@ pub(crate) fn explain(plan: &RootPlan, question: &Question, running: Running) ->
         method: question.method.as_bytes(),
         fields: question,
     };
-    let found = table.explain(&view);
+    let found = plan.table.explain(&view);
     let asked = Asked { plan, question, view: &view, running };
     Ok(json!({
         "method": question.method,

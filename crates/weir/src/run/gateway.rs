@@ -10,7 +10,6 @@ use weir_http::{
     HttpStats, Limits, ListenerPlan, Plane, PlanePlan, RoutePlan, SplitPlan, Worker, WorkerShared,
 };
 use weir_net::{BindError, DescriptorLimit};
-use weir_route::{RouteTable, Rule};
 use weir_task::{Drain, Live, Phase};
 use weir_telemetry::{AccessLog, Level, Log, Registry, Shard, Value};
 use weir_upstream::{Upkeep, Upstream};
@@ -338,8 +337,6 @@ fn compile_plane(
     workers: usize,
     descriptors: DescriptorLimit,
 ) -> Arc<Plane> {
-    let rules = compile_rules(plan, listeners);
-    let table = RouteTable::compile(rules).expect("check() compiled the same rules and found no problem");
     let routes = plan
         .routes
         .iter()
@@ -353,8 +350,10 @@ fn compile_plane(
     let by_id: HashMap<u32, ListenerPlan> = plan
         .listeners
         .iter()
-        .map(|(name, listener)| {
+        .zip(0..)
+        .map(|((name, listener), match_id)| {
             let plan = ListenerPlan {
+                match_id,
                 normalize_path: listener.normalize_path,
                 proxy_protocol: listener.proxy_protocol,
             };
@@ -366,7 +365,7 @@ fn compile_plane(
     let limits =
         Limits { connections: plan.limits.connections.unwrap_or(u32::MAX).min(allowed), ..plan.limits.base };
     let plane = PlanePlan {
-        table,
+        table: Arc::clone(&plan.table),
         routes,
         listeners: by_id,
         trusted: plan.trusted_proxies.clone(),
@@ -376,18 +375,6 @@ fn compile_plane(
         shards: workers + 1,
     };
     Plane::compile(plane, previous)
-}
-
-/// The rules of all routes, with the ids by which the table and the listeners are known.
-fn compile_rules(plan: &RootPlan, listeners: &mut Listeners) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    for (id, route) in plan.routes.iter().enumerate() {
-        let ids: Vec<u32> = route.listeners.iter().map(|name| listeners.id(name)).collect();
-        for rule in &route.rules {
-            rules.push(Rule { id: id as u32, listeners: ids.clone().into(), ..rule.clone() });
-        }
-    }
-    rules
 }
 
 fn compile_action(

@@ -18,7 +18,7 @@ type Key = (BindAddress, Option<Arc<str>>);
 #[derive(Default)]
 pub(super) struct Listeners {
     running: BTreeMap<Key, Running>,
-    /// What route matches know the listeners by; a name keeps its id for the process's life.
+    /// What planes find the settings of listeners by; a name keeps its id for the process's life.
     ids: HashMap<Arc<str>, u32>,
     /// Workers that still accept, over all listeners; one that is retired counts until its queue is empty.
     accepting: Arc<AtomicUsize>,
@@ -46,7 +46,7 @@ fn key(name: &Arc<str>, bind: &BindAddress) -> Key {
 }
 
 impl Listeners {
-    /// The id that route matches know a listener by.
+    /// The id that planes find the settings of a listener by.
     pub(super) fn id(&mut self, name: &Arc<str>) -> u32 {
         let next = self.ids.len() as u32 + 1;
         *self.ids.entry(Arc::clone(name)).or_insert(next)

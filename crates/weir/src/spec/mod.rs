@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use descriptors::descriptor_warning;
 pub(crate) use root::ROOT;
-pub(crate) use table::{compile, listener_id};
+pub(crate) use table::listener_id;
 use weir_config::{Document, MemoryReader, Problems, SourceReader};
 use weir_provider::RecordingReader;
 

@@ -90,7 +90,7 @@ pub(super) fn decode(
         // A reference that is misspelt or within a part that is wrong would make its upstream look unused.
         check_unused(&root, &routes, problems);
     }
-    table::check(&root, &routes, &listeners, problems);
+    let table = table::check(&root, &routes, &listeners, problems);
     RootPlan {
         workers: root.opt_integer("workers").unwrap_or_else(cores),
         trusted_proxies: trusted_proxies(&root, problems),
@@ -98,6 +98,7 @@ pub(super) fn decode(
         limits: bounds::limits(&root, problems),
         listeners,
         routes,
+        table,
         upstreams,
         admin,
         log: log::decode(&root, problems),

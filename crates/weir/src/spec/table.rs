@@ -8,22 +8,27 @@ use weir_route::{RouteTable, Rule, RuleProblem};
 
 use crate::plan::{ListenerPlan, RoutePlan};
 
+/// Arranges the routes' rules and reports what is wrong with them taken together; empty where something is.
 pub(super) fn check(
     root: &Section,
     routes: &[RoutePlan],
     listeners: &BTreeMap<Arc<str>, ListenerPlan>,
     problems: &Problems,
-) {
-    if let Err(found) = compile(routes, listeners) {
-        let nodes = root.list("routes");
-        for problem in found {
-            report(problem, routes, nodes, problems);
+) -> Arc<RouteTable> {
+    match compile(routes, listeners) {
+        Ok(table) => Arc::new(table),
+        Err(found) => {
+            let nodes = root.list("routes");
+            for problem in found {
+                report(problem, routes, nodes, problems);
+            }
+            Arc::default()
         }
     }
 }
 
 /// The table of routes whose ids are their places, and whose listeners' ids are their places by name.
-pub(crate) fn compile(
+fn compile(
     routes: &[RoutePlan],
     listeners: &BTreeMap<Arc<str>, ListenerPlan>,
 ) -> Result<RouteTable, Vec<RuleProblem>> {
