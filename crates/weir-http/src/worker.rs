@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::Notify;
 use weir_net::{Socket, Spares};
 use weir_task::{DeadlineWaker, Deadlines, DrainSignal, Live, LiveCache, Snapshot};
 use weir_telemetry::{AccessBuffer, Level, Log, Shard, Value};
@@ -21,6 +22,8 @@ pub struct WorkerShared {
     pub stats: Arc<HttpStats>,
     /// Where events go.
     pub log: Log,
+    /// Told when a listener cannot accept any more, for a reason that does not pass.
+    pub listener_failed: Notify,
     /// Open client connections by address, where a limit asks for it.
     pub(crate) per_ip: Mutex<HashMap<IpAddr, u32>>,
     /// Open client connections.
@@ -36,6 +39,7 @@ impl WorkerShared {
             live,
             stats,
             log,
+            listener_failed: Notify::new(),
             per_ip: Mutex::default(),
             open: AtomicU32::new(0),
             short_of_descriptors: AtomicU64::new(0),
@@ -306,6 +310,11 @@ impl Worker {
         for handle in locked(&self.connections).entries.iter().flatten() {
             handle.waker.wake();
         }
+    }
+
+    /// A listener is broken for good: the control side drains what is left.
+    pub fn listener_failed(&self) {
+        self.shared.listener_failed.notify_one();
     }
 
     /// Says that a listener cannot accept.

@@ -384,6 +384,9 @@ impl Delivery<'_> {
                 Side::Sink => (due, ErrorCode::ClientGone),
             }
         };
+        // While the rest of the request still moves, the endpoint may wait for it before it goes on.
+        let due =
+            if self.request.is_finished() { due } else { due.max(self.request.waiting(now).1 + idle.client) };
         let until = earlier(due, self.forwarded.total);
         if now >= until {
             return Poll::Ready(Err(if until < due { ErrorCode::TotalTimeout } else { code }));

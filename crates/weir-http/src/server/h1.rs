@@ -251,7 +251,7 @@ async fn linger(mut connection: Box<Connection>) {
 /// The whole answer to a connection that is one too many; written at once or not at all.
 const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/problem+json\r\nweir-error: overloaded\r\nretry-after: 1\r\nconnection: close\r\n\
-    content-length: 142\r\n\r\n\
+    content-length: 143\r\n\r\n\
     {\"type\":\"urn:weir:error:overloaded\",\"title\":\"The gateway is at its limit\",\"status\":503,\"detail\":\"too many connections are open\",\"instance\":\"/\"}";
 
 async fn refuse(mut socket: Socket, refusal: Refusal, worker: Arc<Worker>) {

@@ -25,6 +25,8 @@ const DESCRIPTORS_RESERVED: u64 = 64;
 /// The running gateway.
 pub(crate) struct Gateway {
     pub(crate) live: Arc<Live<Plane>>,
+    /// What the workers share; it tells of listeners that broke.
+    pub(crate) shared: Arc<WorkerShared>,
     pub(crate) stats: Arc<HttpStats>,
     pub(crate) log: Log,
     pub(crate) access: AccessLog,
@@ -112,6 +114,7 @@ impl Gateway {
         upkeep.sync(&upstreams.values().cloned().collect::<Vec<_>>());
         let gateway = Arc::new(Self {
             live,
+            shared,
             stats,
             log,
             access,

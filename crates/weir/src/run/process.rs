@@ -146,8 +146,13 @@ async fn live(
     let mut watch = Watching::new(files, &log);
     log.event(Level::Info, "ready", &[("revision", Value::U64(1)), ("source", Value::Str(&source.name()))]);
     started(&gateway);
+    let mut code = ExitCode::SUCCESS;
     loop {
         tokio::select! {
+            () = gateway.shared.listener_failed.notified() => {
+                code = ExitCode::FAILURE;
+                break;
+            }
             Some(reply) = requests.recv() => {
                 let result = reload(&gateway, &source, &mut watch).await;
                 let _nobody_waits = reply.send(result);
@@ -177,7 +182,7 @@ async fn live(
     if let Some(admin) = admin {
         admin.shut_down(ADMIN_GOODBYE).await;
     }
-    ExitCode::SUCCESS
+    code
 }
 
 /// Loads, checks and swaps; what goes wrong is logged whole and changes nothing.

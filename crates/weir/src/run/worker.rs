@@ -102,7 +102,8 @@ impl Acceptor {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // Answers are written whole; waiting for more of them would only delay the last part.
-                stream.set_nodelay(true)?;
+                // A client that has gone already is found out by the first read.
+                let _gone = stream.set_nodelay(true);
                 Ok((Socket::Tcp(stream), Some(peer)))
             }
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| (Socket::Unix(stream), None)),
@@ -153,17 +154,37 @@ async fn accept(
     }
 }
 
+/// Whether an accept can never succeed again: the descriptor is not a listening socket (any more).
+fn is_broken(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP))
+}
+
 async fn accept_failed(worker: &Arc<Worker>, state: &ListenerState, error: &io::Error) {
     if is_out_of_descriptors(error) {
         worker.descriptors_ran_out();
-    } else if matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted | io::ErrorKind::InvalidInput
-    ) {
+    } else if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
         // The client was gone before it was accepted.
         return;
     } else {
         worker.log_accept_failure(state, error);
+        if is_broken(error) {
+            worker.listener_failed();
+        }
     }
     tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_does_not_listen_is_broken_and_a_client_that_left_is_not() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::from(std::os::fd::OwnedFd::from(socket));
+        assert!(is_broken(&listener.accept().unwrap_err()));
+        for passing in [libc::ECONNABORTED, libc::EMFILE, libc::ENOBUFS, libc::EPERM, libc::EAGAIN] {
+            assert!(!is_broken(&io::Error::from_raw_os_error(passing)));
+        }
+    }
 }
