@@ -76,7 +76,8 @@ pub(crate) async fn forward(
         let lease = match acquire(connection, exchange, upstream, &tried, total, now).await {
             Ok(lease) => lease,
             // That nobody else is left says less than why the last one failed.
-            Err(error) => return Err(last.unwrap_or(error)),
+            Err(error @ ForwardError::Pick { .. }) => return Err(last.unwrap_or(error)),
+            Err(error) => return Err(error),
         };
         if exchange.record.queue_us > 0 {
             now = Instant::now();
