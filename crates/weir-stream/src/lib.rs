@@ -1,0 +1,1 @@
+//! The stream plane: TCP connections and UDP sessions, relayed to endpoints without looking inside.
