@@ -83,6 +83,8 @@ codes! {
     QueueTimeout = "queue-timeout", 503, Gateway, "The upstream stayed busy for too long";
     /// The gateway is at its limit of connections or descriptors.
     Overloaded = "overloaded", 503, Gateway, "The gateway is at its limit";
+    /// The gateway stopped before the request was over; `timeouts.drain` had passed.
+    ShuttingDown = "shutting-down", 503, Gateway, "The gateway is shutting down";
     /// Connecting to the endpoint took longer than `connect_timeout`.
     ConnectTimeout = "connect-timeout", 504, Upstream, "The upstream did not accept the connection in time";
     /// The response head took longer than `response_timeout`.

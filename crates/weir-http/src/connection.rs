@@ -1,34 +1,30 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use weir_net::Socket;
+use weir_net::{Admitted, ListenerState, ProxyProtocol, Refusal, Socket};
 use weir_task::Deadline;
 use weir_wire::http1::HeadLimits;
 
 use crate::io::Io;
-use crate::plane::{ListenerState, Plane, ProxyProtocol};
-use crate::worker::{ConnectionHandle, Worker};
+use crate::plane::Plane;
+use crate::worker::HttpWorker;
 
 /// One client connection: what it is made of while it serves requests, and all that it costs while idle.
 pub(crate) struct Connection {
     pub(crate) io: Io,
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) listener: Arc<ListenerState>,
-    pub(crate) worker: Arc<Worker>,
+    pub(crate) admitted: Admitted,
+    pub(crate) worker: Arc<HttpWorker>,
     pub(crate) deadline: Deadline,
-    pub(crate) handle: Arc<ConnectionHandle>,
     pub(crate) requests: u64,
     /// When the last exchange ended: close enough to now for what follows it at once.
     pub(crate) now: Instant,
     pub(crate) patience: Patience,
     /// Whether it has yet to begin with a PROXY header.
     pub(crate) expects: ProxyProtocol,
-    id: u32,
-    counts_per_ip: bool,
     peer_text: PeerText,
 }
 
@@ -73,76 +69,39 @@ impl Patience {
     }
 }
 
-/// Which limit a connection ran into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// `limits.connections`.
-    Connections,
-    /// `limits.connections_per_ip`.
-    PerIp,
-    /// The listener takes connections from trusted proxies alone, and this peer is none.
-    NotAProxy,
-}
-
 impl Connection {
-    /// Counts a new connection, or says which limit it ran into.
+    /// Counts a new connection, or says which limit it ran into; whom only proxies may connect to sees to that before.
     pub(crate) fn admit(
         socket: Socket,
         peer: Option<SocketAddr>,
         listener: Arc<ListenerState>,
-        worker: Arc<Worker>,
+        worker: Arc<HttpWorker>,
+        expects: ProxyProtocol,
         plane: &Plane,
     ) -> Result<Box<Self>, (Socket, Refusal)> {
-        let shared = &worker.shared;
-        let limits = &plane.limits;
-        let expects = match plane.listener(listener.id).map_or(ProxyProtocol::Off, |plan| plan.proxy_protocol)
+        let limits = plane.limits.connections();
+        let deadline = worker.base.deadlines.deadline();
+        let mut admitted = match Admitted::enter(&worker.base, listener, deadline.waker(), &limits) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return Err((socket, refusal)),
+        };
+        // Counted once it is known for whom a proxy connects: the proxy itself has no such limit.
+        if let (ProxyProtocol::Off, Some(peer)) = (expects, peer)
+            && let Err(refusal) = admitted.count_ip(peer.ip(), &limits)
         {
-            ProxyProtocol::Off => ProxyProtocol::Off,
-            expected if peer.is_some_and(|peer| plane.trusted.contains(peer.ip())) => expected,
-            ProxyProtocol::Accepted => ProxyProtocol::Off,
-            ProxyProtocol::Required => return Err((socket, Refusal::NotAProxy)),
-        };
-        if shared.open.fetch_add(1, Ordering::Relaxed) >= limits.connections {
-            // What is idle makes room for what has something to say.
-            let shed = worker.close_oldest_idle(1);
-            shared.stats.shed_idle_clients.add(shed as u64);
-            if shed == 0 {
-                shared.open.fetch_sub(1, Ordering::Relaxed);
-                return Err((socket, Refusal::Connections));
-            }
+            return Err((socket, refusal));
         }
-        let counts_per_ip = match (limits.connections_per_ip, peer) {
-            // Counted once it is known for whom the proxy connects: the proxy itself has no such limit.
-            _ if expects != ProxyProtocol::Off => false,
-            (Some(limit), Some(peer)) => {
-                if !worker.count_ip(peer.ip(), limit) {
-                    shared.open.fetch_sub(1, Ordering::Relaxed);
-                    return Err((socket, Refusal::PerIp));
-                }
-                true
-            }
-            _ => false,
-        };
-        shared.stats.connections.add(1);
-        listener.connections.add(1);
-        let deadline = worker.deadlines.deadline();
-        let (id, handle) = worker.register(deadline.waker());
         let peer_text = PeerText::new(peer.map(|peer| peer.ip().to_canonical()));
-        let io = Io::new(socket);
-        let patience = Patience::of(plane);
         Ok(Box::new(Self {
-            io,
+            io: Io::new(socket),
             peer,
-            listener,
+            admitted,
             worker,
             deadline,
-            handle,
             requests: 0,
             now: Instant::now(),
-            patience,
+            patience: Patience::of(plane),
             expects,
-            id,
-            counts_per_ip,
             peer_text,
         }))
     }
@@ -154,11 +113,8 @@ impl Connection {
             self.peer = declared;
             self.peer_text = PeerText::new(self.peer_ip());
         }
-        if let (Some(limit), Some(peer)) = (self.worker.plane().limits.connections_per_ip, self.peer) {
-            self.counts_per_ip = self.worker.count_ip(peer.ip(), limit);
-            return self.counts_per_ip;
-        }
-        true
+        let limits = self.worker.plane().limits.connections();
+        self.peer.is_none_or(|peer| self.admitted.count_ip(peer.ip(), &limits).is_ok())
     }
 
     /// The peer's address; none on unix sockets.
@@ -173,7 +129,9 @@ impl Connection {
 
     /// Whether the connection should end after what it serves.
     pub(crate) fn is_ending(&self) -> bool {
-        self.worker.is_draining() || self.listener.is_retired() || self.handle.should_close()
+        self.worker.base.is_draining()
+            || self.admitted.listener.is_retired()
+            || self.admitted.handle.should_close()
     }
 
     /// Whether the client has gone; otherwise the task is woken when it goes.
@@ -182,7 +140,7 @@ impl Connection {
     /// When that is full there is nothing to learn.
     pub(crate) fn is_gone(&mut self, cx: &mut Context<'_>) -> bool {
         while self.io.has_room() {
-            match self.io.poll_fill(cx, &self.worker.spares.buffers) {
+            match self.io.poll_fill(cx, &self.worker.base.spares.buffers) {
                 Poll::Ready(Ok(count)) if count > 0 => {}
                 Poll::Ready(Ok(_) | Err(_)) => return true,
                 Poll::Pending => return false,
@@ -193,18 +151,6 @@ impl Connection {
 
     /// Marks the connection idle or busy, for the choice of what to give up first.
     pub(crate) fn set_idle(&self, since: Option<Instant>) {
-        self.handle.set_idle(since.map(|at| self.worker.age_ms(at)));
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.worker.unregister(self.id);
-        self.worker.shared.open.fetch_sub(1, Ordering::Relaxed);
-        self.worker.shared.stats.connections.add(-1);
-        self.listener.connections.add(-1);
-        if let (true, Some(peer)) = (self.counts_per_ip, self.peer) {
-            self.worker.uncount_ip(peer.ip());
-        }
+        self.admitted.set_idle(since.map(|at| self.worker.base.age_ms(at)));
     }
 }

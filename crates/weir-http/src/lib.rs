@@ -25,9 +25,7 @@ mod worker;
 pub use action::{
     Action, ActionPlan, REDIRECT, RESPOND, RedirectPlan, RespondPlan, SHARE, Share, SplitPlan, decode_forward,
 };
-pub use plane::{
-    Limits, ListenerPlan, ListenerState, Plane, PlanePlan, ProxyProtocol, Route, RoutePlan, Timeouts,
-};
+pub use plane::{Limits, ListenerPlan, Plane, PlanePlan, Route, RoutePlan, Timeouts};
 pub use policy::{
     BodyLimitPlan, FieldChanges, HeadersPlan, HostRewrite, IpRule, IpRulesPlan, PathRewrite, Policy,
     PolicyPlan, RewritePlan, SecurityHeadersPlan, SecurityPreset, StatusPlan, WebSocketOriginsPlan,
@@ -38,22 +36,4 @@ pub use server::serve;
 pub use spec::{Scope, network};
 pub use stats::{HttpStats, RouteStats};
 pub use template::{Template, TemplateError, VARIABLES};
-pub use trust::TrustedProxies;
-pub use worker::{Worker, WorkerShared};
-
-/// Says that an endpoint became available, or ceased to be, by which rule and which numbers.
-pub fn log_health_change(log: &weir_telemetry::Log, change: &weir_upstream::HealthChange) {
-    use weir_telemetry::Level;
-    use weir_telemetry::Value::Str;
-    log.event(
-        if change.to == weir_upstream::EndpointState::Up { Level::Info } else { Level::Warn },
-        "endpoint_state",
-        &[
-            ("upstream", Str(&change.upstream)),
-            ("endpoint", Str(&change.endpoint)),
-            ("from", Str(change.from.as_str())),
-            ("to", Str(change.to.as_str())),
-            ("reason", Str(&change.reason)),
-        ],
-    );
-}
+pub use worker::{HttpShared, HttpWorker};

@@ -1,16 +1,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use weir_net::{ConnectionLimits, ProxyProtocol, TrustedProxies};
 use weir_route::RouteTable;
-use weir_telemetry::{Collect, Exposition, Gauge};
+use weir_telemetry::{Collect, Exposition};
 use weir_upstream::Upstream;
 
 use crate::action::{Action, ActionPlan};
 use crate::policy::{Policy, PolicyPlan};
 use crate::stats::RouteStats;
-use crate::trust::TrustedProxies;
 
 /// Everything that requests need of one revision of the configuration; immutable.
 pub struct Plane {
@@ -87,18 +86,6 @@ pub struct ListenerPlan {
     pub proxy_protocol: ProxyProtocol,
 }
 
-/// Whether connections begin with a PROXY header; it is read from trusted peers alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ProxyProtocol {
-    /// Never read; a header is a malformed request.
-    #[default]
-    Off,
-    /// Read where a trusted peer sends one.
-    Accepted,
-    /// Only trusted peers may connect, and each connection must begin with one.
-    Required,
-}
-
 /// `timeouts` of the configuration; see there for what each bounds.
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs)] // The keys of the configuration, described in its table.
@@ -148,59 +135,14 @@ impl Default for Limits {
     }
 }
 
-/// A listener while it runs: what connections hold of it, across reloads.
-#[derive(Debug)]
-pub struct ListenerState {
-    /// What a plane finds its settings by.
-    pub id: u32,
-    /// Its name in the configuration.
-    pub name: Arc<str>,
-    /// `http` or `https`.
-    pub scheme: &'static str,
-    retired: AtomicBool,
-    handed_over: AtomicBool,
-    pub(crate) connections: Gauge,
-}
-
-impl ListenerState {
-    /// A new listener of that name; `id` is what planes find its settings by, the same for all its addresses.
-    pub fn new(id: u32, name: Arc<str>) -> Arc<Self> {
-        Arc::new(Self {
-            id,
-            name,
-            scheme: "http",
-            retired: AtomicBool::new(false),
-            handed_over: AtomicBool::new(false),
-            connections: Gauge::default(),
-        })
-    }
-
-    /// The listener is no longer wanted: its connections end after the request that they serve.
-    pub fn retire(&self) {
-        // Release: who sees it retired sees whether it was handed over.
-        self.retired.store(true, Ordering::Release);
-    }
-
-    /// Its address goes on under another name: as [`retire`](Self::retire), and whoever still waits to be accepted
-    /// is the successor's.
-    pub fn hand_over(&self) {
-        self.handed_over.store(true, Ordering::Relaxed);
-        self.retire();
-    }
-
-    /// Whether a successor accepts at its address.
-    pub fn is_handed_over(&self) -> bool {
-        self.handed_over.load(Ordering::Relaxed)
-    }
-
-    /// Whether the listener is no longer wanted.
-    pub fn is_retired(&self) -> bool {
-        self.retired.load(Ordering::Acquire)
-    }
-
-    /// Its open connections.
-    pub fn open_connections(&self) -> i64 {
-        self.connections.get()
+impl Limits {
+    /// Those on connections.
+    pub(crate) fn connections(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            total: self.connections,
+            per_ip: self.connections_per_ip,
+            ..ConnectionLimits::default()
+        }
     }
 }
 

@@ -52,44 +52,12 @@ impl RouteStats {
 #[derive(Debug)]
 pub struct HttpStats {
     shards: Shards<PlaneShard>,
-    /// Connections shed because descriptors ran out or a limit was reached, by what was given up.
-    pub(crate) shed_idle_clients: Counter,
-    pub(crate) shed_idle_upstreams: Counter,
-    pub(crate) refused_connections: Counter,
-    /// Connections closed for want of a good PROXY header, by reason.
-    proxy_header_failures: [Counter; ProxyHeaderFailure::ALL.len()],
-    pub(crate) descriptors_exhausted: Counter,
     pub(crate) unasked_bytes: Counter,
-    /// Open client connections.
-    pub(crate) connections: Gauge,
     pub(crate) upgraded: Gauge,
-}
-
-/// Why a connection was closed over its PROXY header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ProxyHeaderFailure {
-    /// Only trusted proxies may connect, and this peer is none.
-    UntrustedPeer,
-    /// It began without one where one is required.
-    Missing,
-    /// It began with one that is none after all.
-    Malformed,
-    /// It ended, or time was up, within one.
-    Unfinished,
-}
-
-impl ProxyHeaderFailure {
-    const ALL: [(Self, &'static str); 4] = [
-        (Self::UntrustedPeer, "untrusted_peer"),
-        (Self::Missing, "missing"),
-        (Self::Malformed, "malformed"),
-        (Self::Unfinished, "unfinished"),
-    ];
 }
 
 #[derive(Debug)]
 struct PlaneShard {
-    accepted: Tally,
     errors: [Tally; ErrorCode::ALL.len()],
     retries: Tally,
     replays_overflowed: Tally,
@@ -100,7 +68,6 @@ struct PlaneShard {
 impl Default for PlaneShard {
     fn default() -> Self {
         Self {
-            accepted: Tally::default(),
             errors: std::array::from_fn(|_| Tally::default()),
             retries: Tally::default(),
             replays_overflowed: Tally::default(),
@@ -115,27 +82,13 @@ impl HttpStats {
     pub fn new(shards: usize) -> Arc<Self> {
         Arc::new(Self {
             shards: Shards::new(shards, PlaneShard::default),
-            shed_idle_clients: Counter::default(),
-            shed_idle_upstreams: Counter::default(),
-            refused_connections: Counter::default(),
-            proxy_header_failures: Default::default(),
-            descriptors_exhausted: Counter::default(),
             unasked_bytes: Counter::default(),
-            connections: Gauge::default(),
             upgraded: Gauge::default(),
         })
     }
 
-    pub(crate) fn accepted(&self, shard: Shard) {
-        self.shards.at(shard).accepted.add(1);
-    }
-
     pub(crate) fn error(&self, shard: Shard, code: ErrorCode) {
         self.shards.at(shard).errors[code as usize].add(1);
-    }
-
-    pub(crate) fn proxy_header_failed(&self, failure: ProxyHeaderFailure) {
-        self.proxy_header_failures[failure as usize].add(1);
     }
 
     pub(crate) fn retried(&self, shard: Shard) {
@@ -154,11 +107,6 @@ impl HttpStats {
         self.shards.at(shard).upstream_reuses.add(1);
     }
 
-    /// Open client connections.
-    pub fn open_connections(&self) -> i64 {
-        self.connections.get()
-    }
-
     fn sum(&self, read: impl Fn(&PlaneShard) -> u64) -> f64 {
         self.shards.iter().map(read).sum::<u64>() as f64
     }
@@ -166,16 +114,6 @@ impl HttpStats {
 
 impl Collect for HttpStats {
     fn collect(&self, out: &mut Exposition) {
-        let accepted = out.family(
-            "weir_connections_accepted_total",
-            "Client connections accepted, by worker.",
-            Kind::Counter,
-        );
-        for (worker, shard) in self.shards.iter().enumerate().take(self.shards.len() - 1) {
-            accepted.sample(&[("worker", &worker.to_string())], shard.accepted.get() as f64);
-        }
-        out.family("weir_connections", "Open client connections.", Kind::Gauge)
-            .sample(&[], self.connections.get() as f64);
         out.family("weir_connections_upgraded", "Open upgraded connections.", Kind::Gauge)
             .sample(&[], self.upgraded.get() as f64);
         let errors =
@@ -184,17 +122,6 @@ impl Collect for HttpStats {
             let count = self.sum(|shard| shard.errors[*code as usize].get());
             if count > 0.0 {
                 errors.sample(&[("code", code.as_str()), ("origin", code.origin().as_str())], count);
-            }
-        }
-        let failures = out.family(
-            "weir_proxy_protocol_errors_total",
-            "Connections closed because their PROXY header was missing, malformed or not to be believed, by reason.",
-            Kind::Counter,
-        );
-        for (failure, reason) in ProxyHeaderFailure::ALL {
-            let count = self.proxy_header_failures[failure as usize].get();
-            if count > 0 {
-                failures.sample(&[("reason", reason)], count as f64);
             }
         }
         let mut counter = |name: &str, help: &str, value: f64| {
@@ -215,26 +142,6 @@ impl Collect for HttpStats {
             "weir_upstream_reuses_total",
             "Requests sent over a kept connection.",
             self.sum(|s| s.upstream_reuses.get()),
-        );
-        counter(
-            "weir_idle_clients_shed_total",
-            "Idle client connections closed to free a descriptor.",
-            self.shed_idle_clients.get() as f64,
-        );
-        counter(
-            "weir_idle_upstreams_shed_total",
-            "Idle upstream connections closed to free a descriptor.",
-            self.shed_idle_upstreams.get() as f64,
-        );
-        counter(
-            "weir_connections_refused_total",
-            "Client connections answered 503 or closed because a connection limit was reached.",
-            self.refused_connections.get() as f64,
-        );
-        counter(
-            "weir_descriptors_exhausted_total",
-            "Times that a descriptor was needed and none was left.",
-            self.descriptors_exhausted.get() as f64,
         );
         counter(
             "weir_upstream_unasked_bytes_total",

@@ -1,53 +1,34 @@
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use weir_net::TrustedProxies;
 use weir_wire::http1::{Head, Known, list_items};
 
-/// The networks whose word on the client's address is believed.
-#[derive(Debug, Clone, Default)]
-pub struct TrustedProxies(Vec<IpNet>);
-
-impl TrustedProxies {
-    /// These networks; none means that nobody is believed.
-    pub fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
-    }
-
-    /// Whether this peer is believed.
-    #[inline]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        // An IPv4 peer on an IPv6 socket is the same peer.
-        let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
-    }
-
-    /// The client's address as told by `fields` of a request from the trusted `peer`.
-    ///
-    /// `X-Forwarded-For`, else `Forwarded`, is read right to left: the first address that is not a trusted
-    /// proxy is the client. What cannot be read ends the walk at the last address that could.
-    pub(crate) fn client(&self, peer: IpAddr, fields: &Head) -> IpAddr {
-        let mut client = peer;
-        let mut walk = |value: &[u8]| {
-            for item in value.rsplit(|&b| b == b',') {
-                let Some(address) = parse_node(item) else { return false };
-                client = address;
-                if !self.contains(address) {
-                    return false;
-                }
+/// The client's address as told by `fields` of a request from the trusted `peer`.
+///
+/// `X-Forwarded-For`, else `Forwarded`, is read right to left: the first address that is not a trusted
+/// proxy is the client. What cannot be read ends the walk at the last address that could.
+pub(crate) fn client(trusted: &TrustedProxies, peer: IpAddr, fields: &Head) -> IpAddr {
+    let mut client = peer;
+    let mut walk = |value: &[u8]| {
+        for item in value.rsplit(|&b| b == b',') {
+            let Some(address) = parse_node(item) else { return false };
+            client = address;
+            if !trusted.contains(address) {
+                return false;
             }
-            true
-        };
-        if fields.get(Known::XForwardedFor).is_some() {
-            let mut values: Vec<&[u8]> = fields.all(Known::XForwardedFor).collect();
-            values.reverse();
-            values.into_iter().all(&mut walk);
-        } else {
-            let mut values: Vec<&[u8]> = fields.all(Known::Forwarded).flat_map(list_items).collect();
-            values.reverse();
-            values.into_iter().all(|element| forwarded_for(element).is_some_and(&mut walk));
         }
-        client
+        true
+    };
+    if fields.get(Known::XForwardedFor).is_some() {
+        let mut values: Vec<&[u8]> = fields.all(Known::XForwardedFor).collect();
+        values.reverse();
+        values.into_iter().all(&mut walk);
+    } else {
+        let mut values: Vec<&[u8]> = fields.all(Known::Forwarded).flat_map(list_items).collect();
+        values.reverse();
+        values.into_iter().all(|element| forwarded_for(element).is_some_and(&mut walk));
     }
+    client
 }
 
 /// The `for` parameter of one element of a `Forwarded` field (RFC 7239 section 4).
@@ -75,38 +56,38 @@ fn parse_node(text: &[u8]) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn client(fields: &[(&str, &str)]) -> String {
+    fn told(fields: &[(&str, &str)]) -> String {
         let trusted =
             TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);
         let mut head = Head::default();
         for (name, value) in fields {
             head.append(name.as_bytes(), value.as_bytes());
         }
-        trusted.client("10.0.0.1".parse().unwrap(), &head).to_string()
+        client(&trusted, "10.0.0.1".parse().unwrap(), &head).to_string()
     }
 
     #[test]
     fn the_first_untrusted_address_from_the_right_is_the_client() {
-        assert_eq!(client(&[("X-Forwarded-For", "6.6.6.6, 1.2.3.4, 10.0.0.9")]), "1.2.3.4");
+        assert_eq!(told(&[("X-Forwarded-For", "6.6.6.6, 1.2.3.4, 10.0.0.9")]), "1.2.3.4");
         assert_eq!(
-            client(&[("X-Forwarded-For", "6.6.6.6"), ("x-forwarded-for", "1.2.3.4:55, 10.2.2.2")]),
+            told(&[("X-Forwarded-For", "6.6.6.6"), ("x-forwarded-for", "1.2.3.4:55, 10.2.2.2")]),
             "1.2.3.4"
         );
-        assert_eq!(client(&[("X-Forwarded-For", "10.0.0.7, 10.0.0.8")]), "10.0.0.7");
-        assert_eq!(client(&[]), "10.0.0.1");
+        assert_eq!(told(&[("X-Forwarded-For", "10.0.0.7, 10.0.0.8")]), "10.0.0.7");
+        assert_eq!(told(&[]), "10.0.0.1");
     }
 
     #[test]
     fn what_cannot_be_read_ends_the_walk() {
-        assert_eq!(client(&[("X-Forwarded-For", "1.2.3.4, unknown, 10.0.0.9")]), "10.0.0.9");
-        assert_eq!(client(&[("X-Forwarded-For", "evil")]), "10.0.0.1");
-        assert_eq!(client(&[("X-Forwarded-For", "1.2.3.4, [2001:db8::1]:x")]), "10.0.0.1");
+        assert_eq!(told(&[("X-Forwarded-For", "1.2.3.4, unknown, 10.0.0.9")]), "10.0.0.9");
+        assert_eq!(told(&[("X-Forwarded-For", "evil")]), "10.0.0.1");
+        assert_eq!(told(&[("X-Forwarded-For", "1.2.3.4, [2001:db8::1]:x")]), "10.0.0.1");
     }
 
     #[test]
     fn forwarded_is_read_where_there_is_no_x_forwarded_for() {
-        assert_eq!(client(&[("Forwarded", "for=1.2.3.4;proto=https, for=\"[2001:db8::5]:80\"")]), "1.2.3.4");
-        assert_eq!(client(&[("Forwarded", "proto=https")]), "10.0.0.1");
-        assert_eq!(client(&[("Forwarded", "for=1.1.1.1"), ("X-Forwarded-For", "2.2.2.2")]), "2.2.2.2");
+        assert_eq!(told(&[("Forwarded", "for=1.2.3.4;proto=https, for=\"[2001:db8::5]:80\"")]), "1.2.3.4");
+        assert_eq!(told(&[("Forwarded", "proto=https")]), "10.0.0.1");
+        assert_eq!(told(&[("Forwarded", "for=1.1.1.1"), ("X-Forwarded-For", "2.2.2.2")]), "2.2.2.2");
     }
 }

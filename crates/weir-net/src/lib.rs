@@ -2,19 +2,31 @@
 //!
 //! Refuses nothing by itself but a port that another process holds; limits on connections are the planes'.
 
+mod admission;
 mod buffer;
+mod connections;
 mod descriptors;
 mod listener;
+mod listener_state;
 mod pipe;
 mod relay;
 mod socket;
+mod stats;
+mod trust;
+mod worker;
 
+pub use admission::{Admitted, ConnectionLimits};
 pub use buffer::{BUFFER_BYTES, Buffer, Buffers};
+pub use connections::ConnectionHandle;
 pub use descriptors::{DescriptorLimit, is_out_of_descriptors, raise_descriptor_limit};
 pub use listener::{BindAddress, BindAddressError, BindError, Listener, ListenerSocket, Pending};
+pub use listener_state::ListenerState;
 pub use pipe::{Pipe, Pipes};
 pub use relay::{Relay, RelayEnd, RelayTotals};
 pub use socket::Socket;
+pub use stats::{ConnectionStats, ProxyHeaderFailure};
+pub use trust::{NotAProxy, ProxyProtocol, TrustedProxies};
+pub use worker::{Hoard, Worker, WorkerShared};
 
 /// What a worker keeps to be used again.
 #[derive(Debug, Default)]
@@ -23,4 +35,15 @@ pub struct Spares {
     pub buffers: Buffers,
     /// Unused pipes.
     pub pipes: Pipes,
+}
+
+/// Which limit a connection ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Of the whole process.
+    Total,
+    /// Of one address.
+    PerIp,
+    /// Of the listener.
+    Listener,
 }

@@ -14,6 +14,7 @@
 
 mod address;
 pub mod balancer;
+mod dial;
 mod endpoint;
 mod health;
 mod lease;
@@ -34,6 +35,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use address::Address;
 pub use balancer::hash_bytes;
+pub use dial::{DialError, dial};
 pub use endpoint::{Endpoint, FailureKind};
 pub use health::{AdminState, CheckResult, EndpointState, HealthChange};
 pub use lease::Lease;

@@ -133,7 +133,7 @@ impl weir_admin::Gateway for Admin {
         let changed =
             upstream.set_admin_state(address, state, Instant::now()).map_err(|_| UnknownEndpoint)?;
         if let Some(change) = changed {
-            weir_http::log_health_change(&self.gateway.log, &change);
+            change.log(&self.gateway.log);
         }
         Ok(())
     }

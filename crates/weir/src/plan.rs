@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_http::{Limits, PolicyPlan, ProxyProtocol, RedirectPlan, RespondPlan, Timeouts, TrustedProxies};
-use weir_net::BindAddress;
+use weir_http::{Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts};
+use weir_net::{BindAddress, ProxyProtocol, TrustedProxies};
 use weir_route::RouteTable;
 use weir_telemetry::{AccessSettings, Format, Level};
 use weir_upstream::UpstreamPlan;

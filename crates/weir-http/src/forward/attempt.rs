@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use weir_upstream::{Endpoint, Lease, PoolPlan, Upstream, UpstreamPlan};
+use weir_upstream::{Endpoint, Lease, PoolPlan, Upstream, UpstreamPlan, dial};
 use weir_wire::http1::{Body, HeadLimits, HeadScanner, Known, Version, response_body};
 
-use super::{ForwardError, Forwarded, IdleLimits, dial, head, upgrade};
+use super::{ForwardError, Forwarded, IdleLimits, head, upgrade};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::io::Io;
 use crate::pipeline::earlier;
 use crate::plane::Plane;
 use crate::transfer::{Side, Transfer};
-use crate::worker::Worker;
+use crate::worker::HttpWorker;
 
 /// What one attempt is given beside the exchange.
 pub(super) struct Request<'a> {
@@ -124,7 +124,7 @@ pub(super) async fn attempt(
     if !request.only_fresh
         && let Some((io, opened_at)) = reuse(&worker, endpoint, is_idempotent, request.now)
     {
-        worker.shared.stats.reused(worker.shard);
+        worker.shared.stats.reused(worker.base.shard);
         match send(connection, exchange, body, io, opened_at, request, request.now).await {
             // Closed while it lay idle: nothing was sent, and a fresh connection is the first real try.
             Err(ForwardError::ClosedBeforeSend(_)) => {}
@@ -134,15 +134,15 @@ pub(super) async fn attempt(
     let fresh = |error| Failure { error, reused: false };
     let begun = Instant::now();
     let limit = limits.within(limits.connect, begun);
-    let dialled = dial::dial(&worker, &connection.deadline, endpoint.address(), limit).await;
+    let dialled = dial(&worker.base, &connection.deadline, endpoint.address(), limit).await;
     exchange.record.connect_us = micros(begun);
     let socket = dialled.map_err(|error| {
-        fresh(match error {
-            ForwardError::ConnectTimeout => limits.expired(error),
+        fresh(match ForwardError::from(error) {
+            error @ ForwardError::ConnectTimeout => limits.expired(error),
             error => error,
         })
     })?;
-    worker.shared.stats.connected(worker.shard);
+    worker.shared.stats.connected(worker.base.shard);
     let now = Instant::now();
     send(connection, exchange, body, Io::new(socket), now, request, now).await.map_err(fresh)
 }
@@ -155,7 +155,12 @@ fn micros(since: Instant) -> u32 {
 ///
 /// For a request that may be sent again, what the runtime has heard decides, which costs nothing; for others
 /// the kernel is asked, because a connection that was closed a moment ago cannot be told from a lost answer.
-fn reuse(worker: &Worker, endpoint: &Endpoint, is_idempotent: bool, now: Instant) -> Option<(Io, Instant)> {
+fn reuse(
+    worker: &HttpWorker,
+    endpoint: &Endpoint,
+    is_idempotent: bool,
+    now: Instant,
+) -> Option<(Io, Instant)> {
     loop {
         let (socket, opened_at) = worker.pool().take(endpoint.id(), now)?;
         let mut byte = [0];
@@ -222,7 +227,7 @@ async fn send(
     state.exchange.record.head_at = head_at;
     state.exchange.record.head_us = u32::try_from((head_at - now).as_micros()).unwrap_or(u32::MAX);
     if let Err(error) = answered {
-        io.drop_bytes(&worker.spares.buffers);
+        io.drop_bytes(&worker.base.spares.buffers);
         return Err(error);
     }
     let response = &exchange.response;
@@ -237,7 +242,7 @@ async fn send(
     let framing = match framing {
         Ok(framing) => framing,
         Err(error) => {
-            io.drop_bytes(&worker.spares.buffers);
+            io.drop_bytes(&worker.base.spares.buffers);
             return Err(error);
         }
     };
@@ -298,7 +303,7 @@ impl Exchanging<'_> {
         if self.sink_gone || self.body.is_finished() {
             return Ok(());
         }
-        let spares = &self.connection.worker.spares;
+        let spares = &self.connection.worker.base.spares;
         match self.body.poll(
             cx,
             &mut self.connection.io,
@@ -353,7 +358,7 @@ impl Exchanging<'_> {
                     None => {}
                 }
             }
-            match self.io.poll_fill(cx, &self.connection.worker.spares.buffers) {
+            match self.io.poll_fill(cx, &self.connection.worker.base.spares.buffers) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(count)) if count > 0 => {}
                 Poll::Ready(Ok(_) | Err(_)) if !self.io.is_empty() => {
@@ -412,6 +417,9 @@ impl Exchanging<'_> {
 
     /// Judges the clocks: the client's while its body is awaited, else the endpoint's.
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ForwardError>> {
+        if self.connection.worker.base.is_stopping() {
+            return Poll::Ready(Err(ForwardError::ShuttingDown));
+        }
         let writing = self.written < self.exchange.up.len();
         let streaming = !writing && !self.sink_gone && !self.body.is_finished();
         if !streaming {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use weir_base::{ErrorCode, Retry};
-use weir_upstream::{Outcome, PickError};
+use weir_upstream::{DialError, Outcome, PickError};
 use weir_wire::http1::{ChunkError, FramingError, ResponseError};
 
 use crate::transfer::TransferError;
@@ -42,6 +42,8 @@ pub(crate) enum ForwardError {
     Status(u16),
     #[error("the request took longer than the route's timeout")]
     TotalTimeout,
+    #[error("the gateway stops before the request is over")]
+    ShuttingDown,
     #[error("the client went away")]
     ClientGone,
     #[error("the request body did not arrive in time")]
@@ -50,6 +52,16 @@ pub(crate) enum ForwardError {
     RequestMalformed(ChunkError),
     #[error("the request body is larger than the limit")]
     BodyTooLarge,
+}
+
+impl From<DialError> for ForwardError {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Failed(error) => Self::Connect(error),
+            DialError::TimedOut => Self::ConnectTimeout,
+            DialError::OutOfDescriptors => Self::OutOfDescriptors,
+        }
+    }
 }
 
 impl ForwardError {
@@ -71,6 +83,7 @@ impl ForwardError {
             Self::Status(_) => ErrorCode::NoEndpoint,
             Self::UpgradeMismatch(_) => ErrorCode::UpgradeFailed,
             Self::TotalTimeout => ErrorCode::TotalTimeout,
+            Self::ShuttingDown => ErrorCode::ShuttingDown,
             Self::ClientGone => ErrorCode::ClientGone,
             Self::ClientTimeout => ErrorCode::RequestTimeout,
             Self::RequestMalformed(_) => ErrorCode::BadRequest,
@@ -89,6 +102,7 @@ impl ForwardError {
             | Self::WriteTimeout
             | Self::UpgradeMismatch(_)
             | Self::TotalTimeout
+            | Self::ShuttingDown
             | Self::ClientGone
             | Self::ClientTimeout
             | Self::RequestMalformed(_)
@@ -110,6 +124,7 @@ impl ForwardError {
             Self::Pick { .. }
             | Self::OutOfDescriptors
             | Self::TotalTimeout
+            | Self::ShuttingDown
             | Self::ClientGone
             | Self::ClientTimeout
             | Self::RequestMalformed(_)

@@ -1,7 +1,6 @@
 //! Forwarding: picking an endpoint, one attempt or several, and what an attempt leaves for the answer.
 
 mod attempt;
-mod dial;
 mod error;
 mod head;
 mod upgrade;
@@ -59,7 +58,7 @@ pub(crate) async fn forward(
     total: Option<Instant>,
 ) -> Result<Forwarded, ForwardError> {
     let worker = Arc::clone(&connection.worker);
-    let upstream = split.draw(worker.random());
+    let upstream = split.draw(worker.base.random());
     let plan = upstream.plan();
     exchange.record.upstream = Some(Arc::clone(upstream.name()));
     exchange.replay.bytes_max = plan.retry.body_bytes_max;
@@ -134,7 +133,7 @@ pub(crate) async fn forward(
         if !granted && error.retry() == Retry::IfIdempotent && !upstream.retry_budget().try_withdraw() {
             return Err(error);
         }
-        worker.shared.stats.retried(worker.shard);
+        worker.shared.stats.retried(worker.base.shard);
         last = Some(error);
         now = Instant::now();
     }
@@ -162,7 +161,7 @@ fn may_try_again(exchange: &Exchange, total: Option<Instant>) -> bool {
 /// Tells the upstream what became of an attempt, and the log where that changed the endpoint's state.
 fn note(connection: &Connection, upstream: &Upstream, lease: &Lease, outcome: Outcome, now: Instant) {
     if let Some(change) = upstream.record(lease.endpoint(), outcome, now) {
-        crate::log_health_change(&connection.worker.shared.log, &change);
+        change.log(&connection.worker.base.shared.log);
     }
 }
 
@@ -176,16 +175,24 @@ async fn acquire(
     now: Instant,
 ) -> Result<Lease, ForwardError> {
     let hash = upstream.hash_key().and_then(|key| hash(exchange, key));
-    let request = PickRequest { now, client: exchange.client, hash, random: connection.worker.random() };
+    let request = PickRequest { now, client: exchange.client, hash, random: connection.worker.base.random() };
     let result = match upstream.pick(&request, tried) {
         Err(PickError::Busy) => {
             let until = crate::pipeline::earlier(now + upstream.plan().queue.timeout, total);
+            connection.deadline.set(now, until.saturating_duration_since(now));
             let mut waiting = std::pin::pin!(upstream.acquire(&request, tried, until));
             // A client that leaves the queue gives its turn up.
             let waited = std::future::poll_fn(|cx| match waiting.as_mut().poll(cx) {
                 Poll::Ready(result) => Poll::Ready(Ok(result)),
                 Poll::Pending if connection.is_gone(cx) => Poll::Ready(Err(ForwardError::ClientGone)),
-                Poll::Pending => Poll::Pending,
+                Poll::Pending if connection.worker.base.is_stopping() => {
+                    Poll::Ready(Err(ForwardError::ShuttingDown))
+                }
+                Poll::Pending => {
+                    // So that the end of the process wakes it.
+                    let _registered = connection.deadline.is_expired(cx);
+                    Poll::Pending
+                }
             });
             let waited = waited.await?;
             let micros = u32::try_from(now.elapsed().as_micros()).unwrap_or(u32::MAX);

@@ -31,7 +31,7 @@ pub(super) fn admit<'a>(
     exchange: &mut Exchange,
     plane: &'a Plane,
 ) -> Result<Admitted<'a>, Reject> {
-    exchange.scheme = connection.listener.scheme;
+    exchange.scheme = connection.admitted.listener.scheme;
     exchange.persistent = exchange.request.is_persistent();
     exchange.expects_continue = exchange.request.expects_continue();
     exchange.framing = request_body(&exchange.request)?;
@@ -43,7 +43,9 @@ pub(super) fn admit<'a>(
     gateway_fields::finish(connection, exchange);
     let view = RequestView {
         // One that the configuration no longer has is none that a route names.
-        listener: plane.listener(connection.listener.id).map_or(u32::MAX, |listener| listener.match_id),
+        listener: plane
+            .listener(connection.admitted.listener.id)
+            .map_or(u32::MAX, |listener| listener.match_id),
         host: &exchange.host,
         path: &exchange.path,
         query: &exchange.query,
@@ -112,7 +114,8 @@ fn read_target(
     if path.is_empty() {
         return Ok(TargetKind::Server);
     }
-    let normalize = plane.listener(connection.listener.id).is_none_or(|listener| listener.normalize_path);
+    let normalize =
+        plane.listener(connection.admitted.listener.id).is_none_or(|listener| listener.normalize_path);
     let path = if normalize {
         weir_route::normalize_path(path, &mut spare)
             .map_err(|error| Reject::because(ErrorCode::BadPath, error.to_string()))?

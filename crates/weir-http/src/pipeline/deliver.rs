@@ -157,10 +157,10 @@ async fn after(connection: &mut Connection, body: &mut Transfer, kept: bool) -> 
 /// Reads the rest of an unwanted body; false where it is too long, too slow or malformed.
 async fn read_unwanted(connection: &mut Connection, body: &mut Transfer) -> bool {
     let worker = Arc::clone(&connection.worker);
-    body.discard(&worker.spares);
+    body.discard(&worker.base.spares);
     body.set_limit(body.bytes + UNREAD_BYTES_MAX);
     connection.deadline.set(Instant::now(), worker.plane().timeouts.request_head);
-    poll_fn(|cx| match body.poll_discard(cx, &mut connection.io, &worker.spares.buffers) {
+    poll_fn(|cx| match body.poll_discard(cx, &mut connection.io, &worker.base.spares.buffers) {
         Poll::Ready(result) => Poll::Ready(result.is_ok()),
         Poll::Pending if connection.deadline.is_expired(cx) => Poll::Ready(false),
         Poll::Pending => Poll::Pending,
@@ -222,7 +222,7 @@ async fn stream(
     let result = poll_fn(|cx| delivery.poll(cx, connection, exchange)).await;
     let worker = Arc::clone(&connection.worker);
     exchange.record.bytes_out = delivery.response.bytes;
-    delivery.response.free(&worker.spares);
+    delivery.response.free(&worker.base.spares);
     match result {
         Ok(()) => {
             exchange.record.ended_at = Instant::now();
@@ -235,7 +235,7 @@ async fn stream(
             if framing == Framing::UntilClose {
                 connection.io.socket.reset_on_close();
             }
-            forwarded.io.drop_bytes(&worker.spares.buffers);
+            forwarded.io.drop_bytes(&worker.base.spares.buffers);
             Next::Close
         }
     }
@@ -247,11 +247,11 @@ fn release(connection: &Connection, request: &Transfer, mut forwarded: Forwarded
     let endpoint = forwarded.lease.endpoint().id();
     let unasked = forwarded.persistent && !forwarded.io.is_empty();
     let clean = forwarded.persistent && request.is_finished() && !unasked;
-    forwarded.io.drop_bytes(&worker.spares.buffers);
+    forwarded.io.drop_bytes(&worker.base.spares.buffers);
     if unasked {
         worker.distrust(endpoint, now);
     } else if clean
-        && !worker.is_draining()
+        && !worker.base.is_draining()
         && !forwarded.lease.endpoint().is_retired()
         && worker.is_trusted(endpoint, now)
     {
@@ -315,7 +315,7 @@ impl Delivery<'_> {
                 self.response.wrote_raw(count - of_head);
             }
         }
-        let spares = &connection.worker.spares;
+        let spares = &connection.worker.base.spares;
         let result = ready!(self.response.poll(
             cx,
             &mut self.forwarded.io,
@@ -345,7 +345,7 @@ impl Delivery<'_> {
         if self.request.is_finished() {
             return Ok(());
         }
-        let spares = &connection.worker.spares;
+        let spares = &connection.worker.base.spares;
         let to = &mut self.forwarded.io.socket;
         match self.request.poll(cx, &mut connection.io, to, spares, &mut exchange.replay) {
             Poll::Ready(Err(TransferError::SinkFailed(_))) => {
@@ -369,6 +369,9 @@ impl Delivery<'_> {
         connection: &mut Connection,
         exchange: &Exchange,
     ) -> Poll<Result<(), ErrorCode>> {
+        if connection.worker.base.is_stopping() {
+            return Poll::Ready(Err(ErrorCode::ShuttingDown));
+        }
         let now = Instant::now();
         let idle = self.forwarded.idle;
         let head_pending = self.written < exchange.out.len();
@@ -415,19 +418,19 @@ async fn relay(connection: &mut Connection, exchange: &mut Exchange, forwarded: 
 
     let worker = Arc::clone(&connection.worker);
     let Forwarded { mut io, lease, idle, .. } = forwarded;
-    let mut for_client = worker.spares.buffers.take();
+    let mut for_client = worker.base.spares.buffers.take();
     for_client.extend(&exchange.out);
     for_client.extend(io.filled());
-    io.drop_bytes(&worker.spares.buffers);
-    let mut relay = Relay::new(connection.io.take_buffer(&worker.spares.buffers), for_client);
+    io.drop_bytes(&worker.base.spares.buffers);
+    let mut relay = Relay::new(connection.io.take_buffer(&worker.base.spares.buffers), for_client);
     worker.shared.stats.upgraded.add(1);
     let mut seen = relay.totals();
     connection.deadline.set(Instant::now(), idle.upgrade);
-    let mut drain = worker.drain.clone();
+    let mut drain = worker.base.drain.clone();
     let mut stopped = std::pin::pin!(drain.stopped());
     let end = poll_fn(|cx| {
         if let Poll::Ready(end) =
-            relay.poll(cx, &mut connection.io.socket, &mut io.socket, &worker.spares.buffers)
+            relay.poll(cx, &mut connection.io.socket, &mut io.socket, &worker.base.spares.buffers)
         {
             return Poll::Ready(Some(end));
         }
@@ -440,7 +443,7 @@ async fn relay(connection: &mut Connection, exchange: &mut Exchange, forwarded: 
         if over { Poll::Ready(None) } else { Poll::Pending }
     })
     .await;
-    relay.free(&worker.spares.buffers);
+    relay.free(&worker.base.spares.buffers);
     worker.shared.stats.upgraded.add(-1);
     let totals = relay.totals();
     exchange.record.bytes_out = totals.to_client;

@@ -8,6 +8,7 @@ use weir_wire::http1::Known;
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::plane::Plane;
+use crate::trust;
 
 /// Longest request id that is taken from a trusted peer.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -18,16 +19,19 @@ pub(super) fn begin(connection: &Connection, exchange: &mut Exchange, plane: &Pl
     let fields = &exchange.request.fields;
     exchange.trusted_peer = peer.is_some_and(|peer| plane.trusted.contains(peer));
     exchange.client = match peer {
-        Some(peer) if exchange.trusted_peer => Some(plane.trusted.client(peer, fields)),
+        Some(peer) if exchange.trusted_peer => Some(trust::client(&plane.trusted, peer, fields)),
         peer => peer,
     };
     match fields.get(Known::XRequestId).filter(|_| exchange.trusted_peer) {
         Some(id) if (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic) => {
             exchange.request_id.extend_from_slice(id);
         }
-        _ => write_hex(&mut exchange.request_id, [connection.worker.random(), connection.worker.random()]),
+        _ => write_hex(
+            &mut exchange.request_id,
+            [connection.worker.base.random(), connection.worker.base.random()],
+        ),
     }
-    let random = || connection.worker.random();
+    let random = || connection.worker.base.random();
     exchange.trace = match fields.get(Known::Traceparent).and_then(TraceContext::parse) {
         Some(parent) if fields.count(Known::Traceparent) == 1 => parent.child(random()),
         _ => TraceContext::generate(random(), random(), random()),

@@ -57,7 +57,7 @@ pub(crate) async fn handle(
     };
     let next = deliver::deliver(connection, exchange, &mut body, answer).await;
     exchange.record.bytes_in += body.bytes;
-    body.free(&connection.worker.spares);
+    body.free(&connection.worker.base.spares);
     if exchange.record.ended_at == exchange.record.started {
         exchange.record.ended_at = Instant::now();
     }

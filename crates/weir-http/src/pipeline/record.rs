@@ -13,13 +13,13 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange) {
     let worker = &connection.worker;
     let duration = record.ended_at.saturating_duration_since(record.started);
     if let Some(route) = &record.route {
-        route.stats.record(worker.shard, record.status, record.bytes_in, record.bytes_out, duration);
+        route.stats.record(worker.base.shard, record.status, record.bytes_in, record.bytes_out, duration);
     }
     if let Some(code) = record.error {
-        worker.shared.stats.error(worker.shard, code);
+        worker.shared.stats.error(worker.base.shard, code);
     }
     if exchange.replay.overflowed && record.attempts > 0 {
-        worker.shared.stats.replay_overflowed(worker.shard);
+        worker.shared.stats.replay_overflowed(worker.base.shard);
     }
     let mut access = worker.access();
     if !access.is_on() {
@@ -30,7 +30,7 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange) {
         level: level(record),
         trace_id: &exchange.trace.trace_id_hex(),
         request_id: &exchange.request_id,
-        listener: &connection.listener.name,
+        listener: &connection.admitted.listener.name,
         http_status: record.status,
         method: exchange.request.method_bytes(),
         host: &exchange.authority,

@@ -5,17 +5,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use weir_base::ErrorCode;
-use weir_net::Socket;
+use weir_net::{ListenerState, ProxyHeaderFailure, ProxyProtocol, Refusal, Socket};
 use weir_wire::http1::{HeadLimits, HeadScanner};
 
 use super::proxy_header;
-use crate::connection::{Connection, Refusal};
+use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::pipeline::{self, Next};
-use crate::plane::{ListenerState, ProxyProtocol};
 use crate::reject::Reject;
-use crate::stats::ProxyHeaderFailure;
-use crate::worker::Worker;
+use crate::worker::HttpWorker;
 
 /// Serves one client connection to its end.
 ///
@@ -26,18 +24,36 @@ pub fn serve(
     socket: Socket,
     peer: Option<SocketAddr>,
     listener: Arc<ListenerState>,
-    worker: Arc<Worker>,
+    worker: Arc<HttpWorker>,
 ) -> impl Future<Output = ()> + Send {
-    worker.shared.stats.accepted(worker.shard);
-    let plane = worker.plane();
-    let admitted = Connection::admit(socket, peer, listener, Arc::clone(&worker), &plane);
-    let admitted = admitted.map_err(|(socket, refusal)| Box::pin(refuse(socket, refusal, worker)));
+    worker.base.shared.stats.accepted(worker.base.shard);
+    let admitted = admit(socket, peer, listener, &worker);
+    let admitted = admitted.map_err(|turned_away| {
+        turned_away.map(|(socket, refusal)| Box::pin(refuse(socket, refusal, worker)))
+    });
     async move {
         match admitted {
             Ok(connection) => converse(connection).await,
-            Err(refusing) => refusing.await,
+            Err(Some(refusing)) => refusing.await,
+            Err(None) => {}
         }
     }
+}
+
+/// Lets a connection in, or gives back one that is to be told which limit it ran into.
+fn admit(
+    socket: Socket,
+    peer: Option<SocketAddr>,
+    listener: Arc<ListenerState>,
+    worker: &Arc<HttpWorker>,
+) -> Result<Box<Connection>, Option<(Socket, Refusal)>> {
+    let plane = worker.plane();
+    let setting = plane.listener(listener.id).map_or(ProxyProtocol::Off, |plan| plan.proxy_protocol);
+    let Ok(expects) = setting.expected(peer.map(|peer| peer.ip()), &plane.trusted) else {
+        worker.base.proxy_header_failed(&listener, peer, ProxyHeaderFailure::UntrustedPeer);
+        return Err(None);
+    };
+    Connection::admit(socket, peer, listener, Arc::clone(worker), expects, &plane).map_err(Some)
 }
 
 async fn converse(mut connection: Box<Connection>) {
@@ -66,7 +82,7 @@ async fn readable(connection: &mut Connection) -> bool {
         match connection.io.socket.poll_readable(cx) {
             Poll::Ready(result) => return Poll::Ready(result.is_ok()),
             // Its descriptor is needed: whatever it was promised, others are waiting.
-            Poll::Pending if connection.handle.should_close() => return Poll::Ready(false),
+            Poll::Pending if connection.admitted.handle.should_close() => return Poll::Ready(false),
             Poll::Pending if !connection.is_ending() => {}
             // A client that has just connected was promised an answer: its request is on the way.
             Poll::Pending if fresh && !hurried => {
@@ -96,7 +112,7 @@ enum Active {
 /// Serves requests until there is none begun.
 async fn active(connection: &mut Connection) -> Active {
     connection.set_idle(None);
-    connection.io.expect(&connection.worker.spares.buffers);
+    connection.io.expect(&connection.worker.base.spares.buffers);
     loop {
         let worker = Arc::clone(&connection.worker);
         let mut exchange = worker.take_exchange(Instant::now());
@@ -117,7 +133,7 @@ async fn active(connection: &mut Connection) -> Active {
         match next {
             Next::KeepAlive if !connection.io.is_empty() => {}
             Next::KeepAlive => {
-                connection.io.release(&worker.spares.buffers);
+                connection.io.release(&worker.base.spares.buffers);
                 return Active::Idle;
             }
             Next::Close => return Active::Close,
@@ -159,7 +175,7 @@ async fn read_head(connection: &mut Connection, exchange: &mut Exchange) -> Resu
                     Reject::new(ErrorCode::HeadersTooLarge).closing(),
                 )));
             }
-            match connection.io.poll_fill(cx, &connection.worker.spares.buffers) {
+            match connection.io.poll_fill(cx, &connection.worker.base.spares.buffers) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(HeadFailure::Gone)),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending if connection.io.is_empty() => return Poll::Ready(Err(HeadFailure::NotBegun)),
@@ -237,7 +253,7 @@ async fn linger(mut connection: Box<Connection>) {
             }
             let unused = connection.io.filled().len();
             connection.io.consume(unused);
-            match connection.io.poll_fill(cx, &connection.worker.spares.buffers) {
+            match connection.io.poll_fill(cx, &connection.worker.base.spares.buffers) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(count)) => read += count,
                 Poll::Pending => return Poll::Pending,
@@ -245,7 +261,7 @@ async fn linger(mut connection: Box<Connection>) {
         }
     })
     .await;
-    connection.io.drop_bytes(&connection.worker.spares.buffers);
+    connection.io.drop_bytes(&connection.worker.base.spares.buffers);
 }
 
 /// The whole answer to a connection that is one too many; written at once or not at all.
@@ -254,17 +270,14 @@ const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-length: 143\r\n\r\n\
     {\"type\":\"urn:weir:error:overloaded\",\"title\":\"The gateway is at its limit\",\"status\":503,\"detail\":\"too many connections are open\",\"instance\":\"/\"}";
 
-async fn refuse(mut socket: Socket, refusal: Refusal, worker: Arc<Worker>) {
-    if refusal == Refusal::NotAProxy {
-        return worker.shared.stats.proxy_header_failed(ProxyHeaderFailure::UntrustedPeer);
-    }
-    worker.shared.stats.refused_connections.add(1);
-    worker.shared.stats.error(worker.shard, ErrorCode::Overloaded);
+async fn refuse(mut socket: Socket, refusal: Refusal, worker: Arc<HttpWorker>) {
+    worker.base.shared.stats.refused();
+    worker.shared.stats.error(worker.base.shard, ErrorCode::Overloaded);
     if refusal == Refusal::PerIp {
         // One address at its limit: it gets no more of our time than a close.
         return;
     }
-    let deadline = worker.deadlines.deadline();
+    let deadline = worker.base.deadlines.deadline();
     deadline.set(Instant::now(), Duration::from_millis(200));
     let mut io_error = false;
     poll_fn(|cx| match socket.poll_write(cx, REFUSED) {
@@ -288,7 +301,7 @@ async fn refuse(mut socket: Socket, refusal: Refusal, worker: Arc<Worker>) {
         loop {
             let unused = scratch.filled().len();
             scratch.consume(unused);
-            match scratch.poll_fill(cx, &worker.spares.buffers) {
+            match scratch.poll_fill(cx, &worker.base.spares.buffers) {
                 Poll::Ready(Ok(count)) if count > 0 => {}
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
@@ -296,7 +309,7 @@ async fn refuse(mut socket: Socket, refusal: Refusal, worker: Arc<Worker>) {
         }
     })
     .await;
-    scratch.drop_bytes(&worker.spares.buffers);
+    scratch.drop_bytes(&worker.base.spares.buffers);
 }
 
 #[cfg(test)]

@@ -4,12 +4,11 @@ use std::task::Poll;
 use std::time::Instant;
 
 use weir_base::ErrorCode;
+use weir_net::{ProxyHeaderFailure, ProxyProtocol};
 use weir_wire::proxy_protocol::{HEADER_BYTES_MAX, Parsed, parse};
 
 use super::h1::FRESH_WHILE_ENDING;
 use crate::connection::Connection;
-use crate::plane::ProxyProtocol;
-use crate::stats::ProxyHeaderFailure;
 
 /// How a connection from a trusted proxy begins.
 enum Begin {
@@ -38,19 +37,17 @@ pub(super) async fn read(connection: &mut Connection) -> bool {
         Begin::Unfinished => (None, Some(ProxyHeaderFailure::Unfinished)),
         Begin::Silent => return false,
     };
-    let stats = &connection.worker.shared.stats;
     if let Some(failure) = failure {
-        stats.proxy_header_failed(failure);
+        connection.worker.base.proxy_header_failed(&connection.admitted.listener, connection.peer, failure);
     } else if connection.settle_peer(declared) {
         connection.now = Instant::now();
-        connection.io.release(&connection.worker.spares.buffers);
+        connection.io.release(&connection.worker.base.spares.buffers);
         return true;
     } else {
-        let stats = &connection.worker.shared.stats;
-        stats.refused_connections.add(1);
-        stats.error(connection.worker.shard, ErrorCode::Overloaded);
+        connection.worker.base.shared.stats.refused();
+        connection.worker.shared.stats.error(connection.worker.base.shard, ErrorCode::Overloaded);
     }
-    connection.io.drop_bytes(&connection.worker.spares.buffers);
+    connection.io.drop_bytes(&connection.worker.base.spares.buffers);
     false
 }
 
@@ -73,7 +70,7 @@ async fn begin(connection: &mut Connection) -> Begin {
             if !connection.io.make_room(HEADER_BYTES_MAX) {
                 return Poll::Ready(Begin::Malformed);
             }
-            match connection.io.poll_fill(cx, &connection.worker.spares.buffers) {
+            match connection.io.poll_fill(cx, &connection.worker.base.spares.buffers) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(ended(connection)),
                 Poll::Ready(Ok(_)) => continue,
                 Poll::Pending => {}

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use weir_telemetry::{Level, Log, Value};
+
 use crate::{ActivePlan, HealthPlan, PassivePlan, lock};
 pub use active::CheckResult;
 use ejection::Ejection;
@@ -74,6 +76,21 @@ pub struct HealthChange {
     pub to: EndpointState,
     /// The rule and the numbers behind it, for people.
     pub reason: String,
+}
+
+impl HealthChange {
+    /// Tells the operator.
+    pub fn log(&self, log: &Log) {
+        let level = if self.to == EndpointState::Up { Level::Info } else { Level::Warn };
+        let fields = [
+            ("upstream", Value::Str(&self.upstream)),
+            ("endpoint", Value::Str(&self.endpoint)),
+            ("from", Value::Str(self.from.as_str())),
+            ("to", Value::Str(self.to.as_str())),
+            ("reason", Value::Str(&self.reason)),
+        ];
+        log.event(level, "endpoint_state", &fields);
+    }
 }
 
 /// The health of one endpoint; shared by all generations of an upstream that judge it by the same settings.

@@ -15,6 +15,7 @@ use crate::run::Gateway;
 pub(super) fn register(gateway: &Arc<Gateway>) {
     let registry = &gateway.registry;
     registry.register(Arc::new(Process::new(env!("CARGO_PKG_VERSION"))));
+    registry.register(Arc::clone(&gateway.connections) as Arc<dyn Collect>);
     registry.register(Arc::clone(&gateway.stats) as Arc<dyn Collect>);
     registry.register(Arc::new(gateway.access.clone()));
     // Weak: the registry belongs to the gateway, which would otherwise keep itself.

@@ -21,7 +21,7 @@ pub(super) fn status(gateway: &Gateway) -> Value {
         "phase": phase(gateway),
         "uptime_s": gateway.started.elapsed().as_secs(),
         "workers": plan.workers,
-        "connections": gateway.stats.open_connections(),
+        "connections": gateway.connections.open(),
         "descriptors": { "soft": gateway.descriptors.soft, "hard": gateway.descriptors.hard },
         "listeners": listeners(gateway),
         "reloads": gateway.reloads.show(),

@@ -1,26 +1,24 @@
 //! The gateway as a whole: started once, reloaded any number of times, drained at the end.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
-use weir_http::{
-    HttpStats, Limits, ListenerPlan, Plane, PlanePlan, RoutePlan, SplitPlan, Worker, WorkerShared,
+use weir_http::{HttpShared, HttpStats, HttpWorker, Plane};
+use weir_net::{
+    BindAddress, BindError, ConnectionStats, DescriptorLimit, ListenerState, Worker, WorkerShared,
 };
-use weir_net::{BindError, DescriptorLimit};
 use weir_task::{Drain, Live, Phase};
 use weir_telemetry::{AccessLog, Level, Log, Registry, Shard, Value};
 use weir_upstream::{Upkeep, Upstream};
 
+use super::compile::{compile_plane, compile_upstreams};
 use super::listeners::Listeners;
 use super::reload_stats::ReloadStats;
-use super::worker::{Command, WorkerThread};
-use crate::plan::{ActionPlan, RootPlan};
-
-/// Descriptors that are not for connections: runtimes, logs, listeners, the admin address, files being read.
-const DESCRIPTORS_RESERVED: u64 = 64;
+use super::worker::{Command, Planes, WorkerThread};
+use crate::plan::RootPlan;
 
 /// The running gateway.
 pub(crate) struct Gateway {
@@ -28,6 +26,8 @@ pub(crate) struct Gateway {
     /// What the workers share; it tells of listeners that broke.
     pub(crate) shared: Arc<WorkerShared>,
     pub(crate) stats: Arc<HttpStats>,
+    /// Counters of connections, whatever is spoken on them.
+    pub(crate) connections: Arc<ConnectionStats>,
     pub(crate) log: Log,
     pub(crate) access: AccessLog,
     pub(crate) registry: Registry,
@@ -94,20 +94,17 @@ impl Gateway {
         let upstreams = compile_upstreams(&plan, &BTreeMap::new(), started);
         let plane = compile_plane(&plan, &mut listeners, &upstreams, None, 1, workers, descriptors);
         let live = Arc::new(Live::new(plane));
-        let shared = WorkerShared::new(Arc::clone(&live), Arc::clone(&stats), log.clone());
+        let connections = ConnectionStats::new(workers + 1);
+        let shared = WorkerShared::new(Arc::clone(&connections), log.clone());
         let mut threads = Vec::new();
         for index in 0..workers {
-            let worker = Worker::new(
-                Arc::clone(&shared),
-                Shard(index as u16),
-                access.for_worker(),
-                drain.signal(),
-                started,
-            );
-            threads.push(WorkerThread::start(index, worker, drain.signal()).map_err(StartError::Worker)?);
+            let base = Worker::new(Arc::clone(&shared), Shard(index as u16), drain.signal(), started);
+            let http = HttpShared { live: Arc::clone(&live), stats: Arc::clone(&stats) };
+            let planes = Planes { http: HttpWorker::new(Arc::clone(&base), http, access.for_worker()), base };
+            threads.push(WorkerThread::start(index, planes, drain.signal()).map_err(StartError::Worker)?);
         }
         let log_for_changes = log.clone();
-        let upkeep = Upkeep::new(move |change| weir_http::log_health_change(&log_for_changes, change));
+        let upkeep = Upkeep::new(move |change| change.log(&log_for_changes));
         let registry = Registry::new();
         listeners.commit(prepared, &plan.listeners, &threads)?;
         // After the listeners: an upstream may be one of them.
@@ -116,6 +113,7 @@ impl Gateway {
             live,
             shared,
             stats,
+            connections,
             log,
             access,
             registry,
@@ -221,10 +219,9 @@ impl Gateway {
     /// Names, addresses and open connections of the listeners.
     pub(crate) fn listeners(&self) -> Vec<(String, String, i64)> {
         let state = self.state();
-        let row =
-            |(name, address, listener): (&Arc<str>, &weir_net::BindAddress, &weir_http::ListenerState)| {
-                (name.to_string(), address.to_string(), listener.open_connections())
-            };
+        let row = |(name, address, listener): (&Arc<str>, &BindAddress, &ListenerState)| {
+            (name.to_string(), address.to_string(), listener.open_connections())
+        };
         state.listeners.iter().map(row).collect()
     }
 
@@ -242,11 +239,7 @@ impl Gateway {
     pub(crate) async fn shut_down(&self, limit: Duration) {
         self.ready.store(false, Ordering::Relaxed);
         let deadline = Instant::now() + limit;
-        self.log.event(
-            Level::Info,
-            "draining",
-            &[("connections", Value::I64(self.stats.open_connections()))],
-        );
+        self.log.event(Level::Info, "draining", &[("connections", Value::I64(self.connections.open()))]);
         // The signal first: answers from here on say that the connection closes.
         self.drain.begin(deadline);
         {
@@ -261,14 +254,12 @@ impl Gateway {
         loop {
             looks.tick().await;
             let stopped = self.drain.phase() == Phase::Stop;
-            if stopped
-                || Instant::now() >= deadline
-                || (self.stats.open_connections() == 0 && self.has_no_queue())
+            if stopped || Instant::now() >= deadline || (self.connections.open() == 0 && self.has_no_queue())
             {
                 break;
             }
         }
-        let cut = self.stats.open_connections();
+        let cut = self.connections.open();
         self.drain.stop();
         let mut threads = std::mem::take(&mut self.state().threads);
         let joined = tokio::task::spawn_blocking(move || threads.iter_mut().for_each(WorkerThread::join));
@@ -311,88 +302,4 @@ fn endpoint_ids(upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>) -> Arc<HashSet<u3
         .values()
         .flat_map(|upstream| upstream.endpoints().iter().map(|endpoint| endpoint.id()).collect::<Vec<_>>());
     Arc::new(ids.collect())
-}
-
-/// Compiles what changed; an upstream whose plan is the same is the same upstream.
-fn compile_upstreams(
-    plan: &RootPlan,
-    previous: &BTreeMap<Arc<str>, Arc<Upstream>>,
-    now: Instant,
-) -> BTreeMap<Arc<str>, Arc<Upstream>> {
-    plan.upstreams
-        .iter()
-        .map(|(name, plan)| {
-            let upstream = match previous.get(name) {
-                Some(same) if same.plan() == plan => Arc::clone(same),
-                changed => Upstream::compile(plan.clone(), changed, now),
-            };
-            (Arc::clone(name), upstream)
-        })
-        .collect()
-}
-
-fn compile_plane(
-    plan: &RootPlan,
-    listeners: &mut Listeners,
-    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
-    previous: Option<&Plane>,
-    revision: u64,
-    workers: usize,
-    descriptors: DescriptorLimit,
-) -> Arc<Plane> {
-    let routes = plan
-        .routes
-        .iter()
-        .map(|route| RoutePlan {
-            name: Arc::clone(&route.name),
-            policies: route.policies.clone(),
-            action: compile_action(&route.action, upstreams),
-            timeout: route.timeout,
-        })
-        .collect();
-    let by_id: HashMap<u32, ListenerPlan> = plan
-        .listeners
-        .iter()
-        .zip(0..)
-        .map(|((name, listener), match_id)| {
-            let plan = ListenerPlan {
-                match_id,
-                normalize_path: listener.normalize_path,
-                proxy_protocol: listener.proxy_protocol,
-            };
-            (listeners.id(name), plan)
-        })
-        .collect();
-    let spare = descriptors.soft.saturating_sub(DESCRIPTORS_RESERVED);
-    let allowed = u32::try_from(spare).unwrap_or(u32::MAX).max(1);
-    let limits =
-        Limits { connections: plan.limits.connections.unwrap_or(u32::MAX).min(allowed), ..plan.limits.base };
-    let plane = PlanePlan {
-        table: Arc::clone(&plan.table),
-        routes,
-        listeners: by_id,
-        trusted: plan.trusted_proxies.clone(),
-        timeouts: plan.timeouts,
-        limits,
-        revision,
-        shards: workers + 1,
-    };
-    Plane::compile(plane, previous)
-}
-
-fn compile_action(
-    action: &ActionPlan,
-    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
-) -> weir_http::ActionPlan {
-    match action {
-        ActionPlan::Forward(shares) => {
-            let share = |(name, weight): &(Arc<str>, u32)| {
-                let upstream = upstreams.get(name).expect("check() resolved every upstream name");
-                (Arc::clone(upstream), *weight)
-            };
-            weir_http::ActionPlan::Forward(SplitPlan { shares: shares.iter().map(share).collect() })
-        }
-        ActionPlan::Redirect(plan) => weir_http::ActionPlan::Redirect(plan.clone()),
-        ActionPlan::Respond(plan) => weir_http::ActionPlan::Respond(plan.clone()),
-    }
 }

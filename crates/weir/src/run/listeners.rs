@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::oneshot;
-use weir_http::ListenerState;
-use weir_net::{BindAddress, BindError, Listener, Pending};
+use weir_net::{BindAddress, BindError, Listener, ListenerState, Pending};
 
 use super::worker::{Command, WorkerThread};
 use crate::plan::ListenerPlan;

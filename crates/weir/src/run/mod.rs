@@ -1,5 +1,6 @@
 //! The running gateway: workers, listeners, the published plane, reloads, the way out.
 
+mod compile;
 mod gateway;
 mod listeners;
 mod process;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
-use weir_http::{ListenerState, Worker, serve};
-use weir_net::{ListenerSocket, Socket, is_out_of_descriptors};
+use weir_http::{HttpWorker, serve};
+use weir_net::{ListenerSocket, ListenerState, Socket, Worker, is_out_of_descriptors};
 
 /// What the control side asks of a worker.
 pub(super) enum Command {
@@ -18,6 +18,13 @@ pub(super) enum Command {
     Accept { socket: ListenerSocket, state: Arc<ListenerState>, done: oneshot::Sender<()> },
     /// Look again at which listeners are retired, and keep connections to these endpoints only.
     Review { endpoints: Arc<HashSet<u32>> },
+}
+
+/// What one worker serves with.
+#[derive(Clone)]
+pub(super) struct Planes {
+    pub(super) base: Arc<Worker>,
+    pub(super) http: Arc<HttpWorker>,
 }
 
 /// A worker as the control side sees it.
@@ -28,11 +35,7 @@ pub(super) struct WorkerThread {
 
 impl WorkerThread {
     /// Starts the thread; `stop` ends it.
-    pub(super) fn start(
-        index: usize,
-        worker: Arc<Worker>,
-        mut stop: weir_task::DrainSignal,
-    ) -> io::Result<Self> {
+    pub(super) fn start(index: usize, planes: Planes, mut stop: weir_task::DrainSignal) -> io::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -40,11 +43,16 @@ impl WorkerThread {
                 .build()
                 .expect("the descriptors of a runtime are among those that are reserved at start");
             runtime.block_on(async move {
-                tokio::spawn(Arc::clone(&worker).run());
-                tokio::spawn(obey(worker, receiver));
+                let base = Arc::clone(&planes.base);
+                tokio::spawn(Arc::clone(&base).run());
+                tokio::spawn(Arc::clone(&planes.http).run());
+                tokio::spawn(obey(planes, receiver));
                 stop.stopped().await;
-                // Upgraded streams end by themselves now, and are counted and logged.
-                tokio::time::sleep(LAST_WORDS).await;
+                // What still runs ends by itself now, and is counted and logged.
+                let last = tokio::time::Instant::now() + LAST_WORDS;
+                while !base.is_deserted() && tokio::time::Instant::now() < last {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
             });
             // Whatever still runs is dropped with the runtime.
         })?;
@@ -65,12 +73,12 @@ impl WorkerThread {
     }
 }
 
-async fn obey(worker: Arc<Worker>, mut commands: mpsc::UnboundedReceiver<Command>) {
+async fn obey(planes: Planes, mut commands: mpsc::UnboundedReceiver<Command>) {
     let retired = Arc::new(tokio::sync::Notify::new());
     while let Some(command) = commands.recv().await {
         match command {
             Command::Accept { socket, state, done } => {
-                let accepting = accept(socket, state, Arc::clone(&worker), Arc::clone(&retired));
+                let accepting = accept(socket, state, planes.clone(), Arc::clone(&retired));
                 tokio::spawn(async move {
                     accepting.await;
                     let _nobody_waits = done.send(());
@@ -78,9 +86,17 @@ async fn obey(worker: Arc<Worker>, mut commands: mpsc::UnboundedReceiver<Command
             }
             Command::Review { endpoints } => {
                 retired.notify_waiters();
-                worker.review(&endpoints);
+                planes.http.review(&endpoints);
+                planes.base.wake_all();
             }
         }
+    }
+}
+
+impl Planes {
+    /// Serves one connection to its end, beside whatever else is served.
+    fn serve(&self, socket: Socket, peer: Option<SocketAddr>, state: &Arc<ListenerState>) {
+        tokio::spawn(serve(socket, peer, Arc::clone(state), Arc::clone(&self.http)));
     }
 }
 
@@ -114,8 +130,8 @@ impl Acceptor {
 /// How long a worker waits after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long tasks may still run once everything was told to end.
-const LAST_WORDS: Duration = Duration::from_millis(20);
+/// How long connections may still take to say how they ended once everything was told to end.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// How long a retired listener still waits for connections that had begun.
 const LAST_ARRIVALS: Duration = Duration::from_millis(50);
@@ -123,12 +139,12 @@ const LAST_ARRIVALS: Duration = Duration::from_millis(50);
 async fn accept(
     socket: ListenerSocket,
     state: Arc<ListenerState>,
-    worker: Arc<Worker>,
+    planes: Planes,
     wake: Arc<tokio::sync::Notify>,
 ) {
     let acceptor = match Acceptor::new(socket) {
         Ok(acceptor) => acceptor,
-        Err(error) => return worker.log_accept_failure(&state, &error),
+        Err(error) => return planes.base.log_accept_failure(&state, &error),
     };
     loop {
         let woken = wake.notified();
@@ -139,8 +155,8 @@ async fn accept(
         }
         tokio::select! {
             accepted = acceptor.accept() => match accepted {
-                Ok((socket, peer)) => drop(tokio::spawn(serve(socket, peer, Arc::clone(&state), Arc::clone(&worker)))),
-                Err(error) => accept_failed(&worker, &state, &error).await,
+                Ok((socket, peer)) => planes.serve(socket, peer, &state),
+                Err(error) => accept_failed(&planes.base, &state, &error).await,
             },
             () = &mut woken => {}
         }
@@ -150,7 +166,7 @@ async fn accept(
     }
     // Whom the kernel has greeted in our name is still ours to serve, those whose last packet is on its way too.
     while let Ok(Ok((socket, peer))) = tokio::time::timeout(LAST_ARRIVALS, acceptor.accept()).await {
-        tokio::spawn(serve(socket, peer, Arc::clone(&state), Arc::clone(&worker)));
+        planes.serve(socket, peer, &state);
     }
 }
 
@@ -159,7 +175,7 @@ fn is_broken(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP))
 }
 
-async fn accept_failed(worker: &Arc<Worker>, state: &ListenerState, error: &io::Error) {
+async fn accept_failed(worker: &Worker, state: &ListenerState, error: &io::Error) {
     if is_out_of_descriptors(error) {
         worker.descriptors_ran_out();
     } else if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {

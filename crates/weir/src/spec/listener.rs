@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_config::{Code, Entry, Key, Node, Object, Problem, Problems, Section, Shape};
-use weir_http::ProxyProtocol;
+use weir_net::ProxyProtocol;
 
 use super::{bind, root};
 use crate::plan::ListenerPlan;

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use weir_config::{Code, Document, Key, Object, Problem, Problems, Section, Shape, SourceReader};
-use weir_http::TrustedProxies;
+use weir_net::TrustedProxies;
 use weir_upstream::{UPSTREAM, UpstreamPlan};
 
 use super::route::Names;

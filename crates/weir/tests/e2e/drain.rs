@@ -66,7 +66,10 @@ fn a_second_signal_stops_at_once() {
     gateway.ask_to_stop();
     gateway.exit_status();
     assert!(started.elapsed() < Duration::from_secs(5));
+    let answer = client.response();
+    assert_eq!((answer.status, answer.field("weir-error")), (503, Some("shutting-down")));
     client.ending();
+    assert_eq!(gateway.access_line("/")["error"], "shutting-down");
 }
 
 #[test]
@@ -96,6 +99,8 @@ fn the_deadline_ends_what_does_not_end_by_itself() {
     assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(6), "{took:?}");
     socket.ending();
     assert!(stream.chunked_body().is_err(), "a cut stream was completed");
+    let line = gateway.access_line("/stream");
+    assert_eq!((&line["error"], &line["http_status"]), (&"shutting-down".into(), &200.into()));
 }
 
 #[test]

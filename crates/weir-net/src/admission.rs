@@ -1,0 +1,202 @@
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use weir_task::DeadlineWaker;
+
+use crate::connections::ConnectionHandle;
+use crate::worker::{Worker, locked};
+use crate::{ListenerState, Refusal};
+
+/// How many client connections may be open.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConnectionLimits {
+    /// In the whole process.
+    pub total: u32,
+    /// From one address, in the whole process.
+    pub per_ip: Option<u32>,
+    /// On this listener.
+    pub listener: Option<u32>,
+    /// From one address, on this listener.
+    pub listener_per_ip: Option<u32>,
+}
+
+/// What is counted over all workers to keep to [`ConnectionLimits`].
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    open: AtomicU32,
+    /// Open connections by address, where a limit asks for it; listener 0 stands for all of them.
+    per_ip: Mutex<HashMap<(u32, IpAddr), u32>>,
+}
+
+/// Stands for all listeners where connections are counted by address.
+const EVERY_LISTENER: u32 = 0;
+
+impl Counts {
+    /// Counts one more connection of this address; false, and not counted, where `limit` are open.
+    fn enter_ip(&self, listener: u32, address: IpAddr, limit: u32) -> bool {
+        let mut per_ip = locked(&self.per_ip);
+        let open = per_ip.entry((listener, address)).or_insert(0);
+        if *open >= limit {
+            return false;
+        }
+        *open += 1;
+        true
+    }
+
+    fn leave_ip(&self, listener: u32, address: IpAddr) {
+        let mut per_ip = locked(&self.per_ip);
+        if let Some(open) = per_ip.get_mut(&(listener, address)) {
+            *open -= 1;
+            if *open == 0 {
+                per_ip.remove(&(listener, address));
+            }
+        }
+    }
+}
+
+/// A client connection that was let in; counted until it is dropped.
+#[derive(Debug)]
+pub struct Admitted {
+    worker: Arc<Worker>,
+    /// The listener that accepted it.
+    pub listener: Arc<ListenerState>,
+    /// What the worker may ask of it.
+    pub handle: Arc<ConnectionHandle>,
+    id: u32,
+    /// Counted by its address, on all listeners and on its own.
+    by_ip: [Option<IpAddr>; 2],
+}
+
+impl Admitted {
+    /// Counts a new connection; `waker` wakes its task to look at its [handle](Self::handle). Its address is counted
+    /// apart, once it is known for whom the peer connects: see [`count_ip`](Self::count_ip).
+    ///
+    /// # Errors
+    ///
+    /// The limit that it ran into.
+    pub fn enter(
+        worker: &Arc<Worker>,
+        listener: Arc<ListenerState>,
+        waker: DeadlineWaker,
+        limits: &ConnectionLimits,
+    ) -> Result<Self, Refusal> {
+        let on_listener = u32::try_from(listener.open_connections()).unwrap_or(0);
+        if limits.listener.is_some_and(|limit| on_listener >= limit) {
+            return Err(Refusal::Listener);
+        }
+        let shared = &worker.shared;
+        if shared.counts.open.fetch_add(1, Ordering::Relaxed) >= limits.total && !worker.make_room() {
+            shared.counts.open.fetch_sub(1, Ordering::Relaxed);
+            return Err(Refusal::Total);
+        }
+        shared.stats.open.add(1);
+        listener.connections().add(1);
+        let (id, handle) = worker.register(waker);
+        Ok(Self { worker: Arc::clone(worker), listener, handle, id, by_ip: [None; 2] })
+    }
+
+    /// Counts the connection to the address that it is for.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::PerIp`] where the address is at its limit.
+    pub fn count_ip(&mut self, address: IpAddr, limits: &ConnectionLimits) -> Result<(), Refusal> {
+        // An IPv4 address is the same on an IPv6 socket.
+        let address = address.to_canonical();
+        let scopes = [(EVERY_LISTENER, limits.per_ip), (self.listener.id, limits.listener_per_ip)];
+        for ((scope, limit), counted) in scopes.into_iter().zip(&mut self.by_ip) {
+            let Some(limit) = limit else { continue };
+            if !self.worker.shared.counts.enter_ip(scope, address, limit) {
+                return Err(Refusal::PerIp);
+            }
+            *counted = Some(address);
+        }
+        Ok(())
+    }
+
+    /// Marks the connection idle since a time of the [worker's life](Worker::age_ms), or busy: what has been idle
+    /// longest is given up first where room is needed.
+    pub fn set_idle(&self, since_ms: Option<u64>) {
+        self.handle.set_idle(since_ms);
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let shared = &self.worker.shared;
+        self.worker.unregister(self.id);
+        shared.counts.open.fetch_sub(1, Ordering::Relaxed);
+        shared.stats.open.add(-1);
+        self.listener.connections().add(-1);
+        for (scope, counted) in [EVERY_LISTENER, self.listener.id].into_iter().zip(self.by_ip) {
+            if let Some(address) = counted {
+                shared.counts.leave_ip(scope, address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::tests::workers;
+
+    fn enter(
+        worker: &Arc<Worker>,
+        listener: &Arc<ListenerState>,
+        limits: &ConnectionLimits,
+    ) -> Result<Admitted, Refusal> {
+        let deadline = worker.deadlines.deadline();
+        Admitted::enter(worker, Arc::clone(listener), deadline.waker(), limits)
+    }
+
+    #[test]
+    fn each_limit_holds_and_what_leaves_makes_room() {
+        let [worker, other] = workers();
+        let (a, b) = (ListenerState::new(1, "a".into()), ListenerState::new(2, "b".into()));
+        let limits = ConnectionLimits { total: 3, listener: Some(2), ..ConnectionLimits::default() };
+        let first = enter(&worker, &a, &limits).unwrap();
+        let _second = enter(&other, &a, &limits).unwrap();
+        assert_eq!(enter(&worker, &a, &limits).unwrap_err(), Refusal::Listener);
+        let _third = enter(&worker, &b, &limits).unwrap();
+        assert_eq!(enter(&worker, &b, &limits).unwrap_err(), Refusal::Total);
+        drop(first);
+        assert!(enter(&other, &b, &limits).is_ok());
+    }
+
+    #[test]
+    fn an_address_is_one_however_it_is_written() {
+        let [worker, _] = workers();
+        let listener = ListenerState::new(1, "a".into());
+        let limits = ConnectionLimits {
+            total: 9,
+            per_ip: Some(1),
+            listener_per_ip: Some(1),
+            ..ConnectionLimits::default()
+        };
+        let mut first = enter(&worker, &listener, &limits).unwrap();
+        first.count_ip("10.0.0.1".parse().unwrap(), &limits).unwrap();
+        let mut second = enter(&worker, &listener, &limits).unwrap();
+        assert_eq!(second.count_ip("::ffff:10.0.0.1".parse().unwrap(), &limits), Err(Refusal::PerIp));
+        second.count_ip("10.0.0.2".parse().unwrap(), &limits).unwrap();
+        drop(first);
+        let mut third = enter(&worker, &listener, &limits).unwrap();
+        third.count_ip("::ffff:10.0.0.1".parse().unwrap(), &limits).unwrap();
+        drop((second, third));
+        assert!(locked(&worker.shared.counts.per_ip).is_empty());
+    }
+
+    #[test]
+    fn the_longest_idle_connection_of_any_worker_makes_room() {
+        let [worker, other] = workers();
+        let listener = ListenerState::new(1, "a".into());
+        let limits = ConnectionLimits { total: 2, ..ConnectionLimits::default() };
+        let (busy, idle) =
+            (enter(&worker, &listener, &limits).unwrap(), enter(&other, &listener, &limits).unwrap());
+        idle.set_idle(Some(5));
+        let _third = enter(&worker, &listener, &limits).unwrap();
+        assert!(idle.handle.should_close() && !busy.handle.should_close());
+    }
+}
