@@ -6,6 +6,7 @@
 mod chunked;
 mod config;
 mod differential;
+mod hello;
 mod message;
 mod normal;
 mod proxy_protocol;
@@ -14,6 +15,7 @@ mod route;
 pub use chunked::http1_chunked;
 pub use config::config;
 pub use differential::http1_differential;
+pub use hello::client_hello;
 pub use message::{http1_request, http1_response};
 pub use normal::{host, normalize_path};
 pub use proxy_protocol::proxy_protocol;
@@ -23,7 +25,8 @@ pub use route::route_match;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
+    ("client_hello", client_hello),
     ("config", config),
     ("host", host),
     ("http1_chunked", http1_chunked),

@@ -1,0 +1,3 @@
+//! TCP connections: where each one goes.
+
+pub mod routes;
