@@ -9,6 +9,7 @@ mod descriptors;
 mod listener;
 mod listener_state;
 mod pipe;
+mod rate;
 mod relay;
 mod socket;
 mod stats;
@@ -22,7 +23,7 @@ pub use descriptors::{DescriptorLimit, is_out_of_descriptors, raise_descriptor_l
 pub use listener::{BindAddress, BindAddressError, BindError, Listener, ListenerSocket, Pending};
 pub use listener_state::ListenerState;
 pub use pipe::{Pipe, Pipes};
-pub use relay::{Relay, RelayEnd, RelayTotals};
+pub use relay::{Relay, RelayEnd, RelayEnds, RelayTotals};
 pub use socket::Socket;
 pub use stats::{ConnectionStats, ProxyHeaderFailure};
 pub use trust::{NotAProxy, ProxyProtocol, TrustedProxies};

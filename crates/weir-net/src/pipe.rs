@@ -1,15 +1,26 @@
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 
 use crate::Socket;
 
-/// Size asked for: with it a gigabyte takes 2,000 system calls instead of 32,000. An unprivileged user may be
-/// given less, then the kernel's default of 64 KiB is what there is.
+/// Size asked for: with it a gigabyte takes 2,000 system calls instead of 32,000.
 const PIPE_BYTES: usize = 1 << 20;
+
+/// Least size that is worth a pipe. The kernel gives an unprivileged user 64 MiB of pipes in all
+/// (`/proc/sys/fs/pipe-user-pages-soft`); who asks for more than is left gets the default of 64 KiB, and then 8 KiB.
+const PIPE_BYTES_MIN: usize = 64 << 10;
+
+/// Most pipes of a worker that are in use at a time: more streams than these are copied, which costs twice as much and
+/// harms nobody else.
+const IN_USE_MAX: usize = 64;
+
+/// How often a worker does without before it asks the kernel again for what it was refused.
+const REFUSED_PAUSE: usize = 1_000;
 
 /// Most unused pipes that a worker keeps: two descriptors each.
 const KEPT_MAX: usize = 8;
@@ -21,6 +32,18 @@ pub struct Pipe {
     write: OwnedFd,
     filled: usize,
     size: usize,
+    /// Held while it is in use.
+    permit: Option<Permit>,
+}
+
+/// Counts a pipe as in use until it is dropped.
+#[derive(Debug)]
+struct Permit(Arc<AtomicUsize>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Pipe {
@@ -30,7 +53,10 @@ impl Pipe {
             Ok(size) => size,
             Err(_) => fcntl_getpipe_size(&write)?,
         };
-        Ok(Self { read, write, filled: 0, size })
+        if size < PIPE_BYTES_MIN {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        Ok(Self { read, write, filled: 0, size, permit: None })
     }
 
     /// Bytes that are in the pipe.
@@ -71,36 +97,67 @@ impl Pipe {
     }
 }
 
-/// Unused pipes of one worker.
+/// The pipes of one worker.
 #[derive(Debug, Default)]
-pub struct Pipes(Mutex<Vec<Pipe>>);
+pub struct Pipes(Mutex<Stock>);
+
+#[derive(Debug, Default)]
+struct Stock {
+    unused: Vec<Pipe>,
+    in_use: Arc<AtomicUsize>,
+    /// How often to do without until the kernel is asked again.
+    pause: usize,
+}
 
 impl Pipes {
-    /// An empty pipe; none where no descriptor is left, and then bytes are copied.
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An empty pipe; none where too many are in use, or no descriptor or memory is left: then bytes are copied.
     pub fn take(&self) -> Option<Pipe> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.or_else(|| Pipe::new().ok())
+        let mut stock = self.stock();
+        if stock.in_use.load(Ordering::Relaxed) >= IN_USE_MAX {
+            return None;
+        }
+        let mut pipe = match stock.unused.pop() {
+            Some(pipe) => pipe,
+            None if stock.pause > 0 => {
+                stock.pause -= 1;
+                return None;
+            }
+            None => match Pipe::new() {
+                Ok(pipe) => pipe,
+                Err(_) => {
+                    stock.pause = REFUSED_PAUSE;
+                    return None;
+                }
+            },
+        };
+        stock.in_use.fetch_add(1, Ordering::Relaxed);
+        pipe.permit = Some(Permit(Arc::clone(&stock.in_use)));
+        Some(pipe)
     }
 
     /// Takes a pipe back; one that still holds bytes is closed, and they with it.
-    pub fn put(&self, pipe: Pipe) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if pipe.filled == 0 && kept.len() < KEPT_MAX {
-            kept.push(pipe);
+    pub fn put(&self, mut pipe: Pipe) {
+        pipe.permit = None;
+        let mut stock = self.stock();
+        if pipe.filled == 0 && stock.unused.len() < KEPT_MAX {
+            stock.unused.push(pipe);
         }
     }
 
     /// Closes half of the unused pipes; called now and then, so that a burst's descriptors go back.
     pub fn shrink(&self) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let half = kept.len() / 2;
-        kept.truncate(half);
+        let mut stock = self.stock();
+        let half = stock.unused.len() / 2;
+        stock.unused.truncate(half);
     }
 
     /// Closes all unused pipes; how many descriptors that freed.
     pub fn shed(&self) -> usize {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.drain(..).count() * 2
+        self.stock().unused.drain(..).count() * 2
     }
 }
 
@@ -127,6 +184,17 @@ mod tests {
         assert_eq!(&got, b"through");
         pipes.put(pipe);
         assert_eq!(pipes.shed(), 2);
+    }
+
+    #[test]
+    fn no_more_pipes_are_in_use_than_a_worker_may_have() {
+        let pipes = Pipes::default();
+        let mut taken: Vec<Pipe> = std::iter::from_fn(|| pipes.take()).collect();
+        assert_eq!(taken.len(), IN_USE_MAX);
+        pipes.put(taken.pop().unwrap());
+        drop(taken.pop());
+        let again = [pipes.take(), pipes.take(), pipes.take()];
+        assert!(again[..2].iter().all(Option::is_some) && again[2].is_none());
     }
 
     #[tokio::test]

@@ -1,12 +1,17 @@
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
-use crate::{Buffer, Buffers, Socket};
+use crate::rate::Rate;
+use crate::{BUFFER_BYTES, Buffer, Pipe, Socket, Spares};
 
 /// Two streams joined: what one sends the other gets, until both directions have ended.
 ///
 /// Each direction ends on its own: the end of one is passed on as a half-close after its bytes are flushed,
 /// and the other goes on. No buffer is held while there is nothing to pass on.
+///
+/// What comes in small pieces is copied through a pooled buffer. A direction that fills a whole buffer at once goes
+/// over to splice(2) through a pooled pipe, and back when a piece is small again.
 #[derive(Debug, Default)]
 pub struct Relay {
     to_upstream: Flow,
@@ -16,8 +21,11 @@ pub struct Relay {
 #[derive(Debug, Default)]
 struct Flow {
     state: FlowState,
+    mode: Mode,
     buffer: Option<Buffer>,
+    pipe: Option<Pipe>,
     bytes: u64,
+    rate: Option<Box<Rate>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +36,20 @@ enum FlowState {
     Ending,
     Ended,
 }
+
+/// How bytes pass.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Copied; spliced once there are enough of them.
+    #[default]
+    Copy,
+    Splice,
+    /// Copied to the end: one of the two cannot be spliced.
+    CopyAlways,
+}
+
+/// Most bytes that a direction passes on before other tasks of the worker get their turn: about a millisecond's work.
+const TURN_BYTES: usize = 4 << 20;
 
 /// How a relay ended.
 #[derive(Debug)]
@@ -41,12 +63,21 @@ pub enum RelayEnd {
 }
 
 /// Bytes passed on so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RelayTotals {
     /// From the client to the upstream.
     pub to_upstream: u64,
     /// From the upstream to the client.
     pub to_client: u64,
+}
+
+/// Which directions have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RelayEnds {
+    /// The client has said all that it will.
+    pub client: bool,
+    /// The upstream has said all that it will.
+    pub upstream: bool,
 }
 
 impl Relay {
@@ -56,16 +87,25 @@ impl Relay {
         Self { to_upstream: flow(for_upstream), to_client: flow(for_client) }
     }
 
+    /// The same, at most so many bytes a second from the client and from the upstream.
+    #[must_use]
+    pub fn limited(mut self, upload: Option<u64>, download: Option<u64>, now: Instant) -> Self {
+        let rate = |limit: Option<u64>| limit.map(|limit| Box::new(Rate::new(limit, now)));
+        self.to_upstream.rate = rate(upload);
+        self.to_client.rate = rate(download);
+        self
+    }
+
     /// Passes on what there is; ready when both directions have ended or one failed.
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
         client: &mut Socket,
         upstream: &mut Socket,
-        buffers: &Buffers,
+        spares: &Spares,
     ) -> Poll<RelayEnd> {
-        let up = self.to_upstream.poll(cx, client, upstream, buffers);
-        let down = self.to_client.poll(cx, upstream, client, buffers);
+        let up = self.to_upstream.poll(cx, client, upstream, spares);
+        let down = self.to_client.poll(cx, upstream, client, spares);
         match (up, down) {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(RelayEnd::Finished),
             (Poll::Ready(Err(FlowError::Source(e))), _) | (_, Poll::Ready(Err(FlowError::Sink(e)))) => {
@@ -78,18 +118,25 @@ impl Relay {
         }
     }
 
-    /// Gives the buffers back.
-    pub fn free(&mut self, buffers: &Buffers) {
+    /// Gives the buffers and pipes back.
+    pub fn free(&mut self, spares: &Spares) {
         for flow in [&mut self.to_upstream, &mut self.to_client] {
-            if let Some(buffer) = flow.buffer.take() {
-                buffers.put(buffer);
-            }
+            flow.put_buffer(spares);
+            flow.put_pipe(spares);
         }
     }
 
     /// Bytes passed on so far.
     pub fn totals(&self) -> RelayTotals {
         RelayTotals { to_upstream: self.to_upstream.bytes, to_client: self.to_client.bytes }
+    }
+
+    /// Which directions have ended, their bytes flushed.
+    pub fn ends(&self) -> RelayEnds {
+        RelayEnds {
+            client: self.to_upstream.state == FlowState::Ended,
+            upstream: self.to_client.state == FlowState::Ended,
+        }
     }
 }
 
@@ -104,15 +151,11 @@ impl Flow {
         cx: &mut Context<'_>,
         source: &mut Socket,
         sink: &mut Socket,
-        buffers: &Buffers,
+        spares: &Spares,
     ) -> Poll<Result<(), FlowError>> {
+        let mut turn = TURN_BYTES;
         loop {
-            if let Some(buffer) = self.buffer.as_mut().filter(|buffer| !buffer.is_empty()) {
-                let count = ready!(sink.poll_write(cx, buffer.filled())).map_err(FlowError::Sink)?;
-                buffer.consume(count);
-                self.bytes += count as u64;
-                continue;
-            }
+            ready!(self.flush(cx, sink)).map_err(FlowError::Sink)?;
             match self.state {
                 FlowState::Ended => return Poll::Ready(Ok(())),
                 FlowState::Ending => {
@@ -120,9 +163,29 @@ impl Flow {
                     let _gone = ready!(sink.poll_shutdown(cx));
                     self.state = FlowState::Ended;
                 }
+                FlowState::Open if turn == 0 => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 FlowState::Open => {
-                    let read = ready!(self.poll_source(cx, source, buffers)).map_err(FlowError::Source)?;
+                    let Poll::Ready(read) = self.poll_source(cx, source, spares) else {
+                        // Whatever the source had promised: what waits holds no memory and no descriptor.
+                        self.put_buffer(spares);
+                        self.put_pipe(spares);
+                        return Poll::Pending;
+                    };
+                    if self.mode != Mode::Splice && self.pipe.as_ref().is_some_and(|pipe| pipe.filled() == 0)
+                    {
+                        self.put_pipe(spares);
+                    }
+                    let read = read.map_err(FlowError::Source)?;
+                    turn = turn.saturating_sub(read);
+                    if let Some(rate) = &mut self.rate {
+                        rate.took(read);
+                    }
                     if read == 0 {
+                        self.put_buffer(spares);
+                        self.put_pipe(spares);
                         self.state = FlowState::Ending;
                     }
                 }
@@ -130,23 +193,75 @@ impl Flow {
         }
     }
 
-    /// Reads into the empty buffer; where nothing was read the buffer goes back, whatever the socket had promised.
+    /// Writes what was read.
+    fn flush(&mut self, cx: &mut Context<'_>, sink: &mut Socket) -> Poll<io::Result<()>> {
+        while let Some(buffer) = self.buffer.as_mut().filter(|buffer| !buffer.is_empty()) {
+            let count = ready!(sink.poll_write(cx, buffer.filled()))?;
+            buffer.consume(count);
+            self.bytes += count as u64;
+        }
+        while let Some(pipe) = self.pipe.as_mut().filter(|pipe| pipe.filled() > 0) {
+            let count = ready!(pipe.poll_drain(cx, sink, false))?;
+            self.bytes += count as u64;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads something, where nothing is left to write; 0 at the end of the stream.
     fn poll_source(
         &mut self,
         cx: &mut Context<'_>,
         source: &mut Socket,
-        buffers: &Buffers,
+        spares: &Spares,
     ) -> Poll<io::Result<usize>> {
-        let mut read = source.poll_readable(cx).map_ok(|()| 0);
-        if let Poll::Ready(Ok(_)) = read {
-            read = source.poll_read(cx, self.buffer.get_or_insert_with(|| buffers.take()));
+        let max = match &mut self.rate {
+            Some(rate) => ready!(rate.poll_allowance(cx)),
+            None => usize::MAX,
+        };
+        if self.mode == Mode::Splice {
+            ready!(source.poll_readable(cx))?;
+            match self.hold_pipe(spares) {
+                None => self.mode = Mode::Copy,
+                Some(pipe) => match ready!(pipe.poll_fill(cx, source, max)) {
+                    // Not every kind of socket can be spliced.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.mode = Mode::CopyAlways,
+                    result => {
+                        if matches!(result, Ok(count) if count < BUFFER_BYTES) {
+                            self.mode = Mode::Copy;
+                        }
+                        return Poll::Ready(result);
+                    }
+                },
+            }
         }
-        if !matches!(read, Poll::Ready(Ok(1..)))
-            && let Some(buffer) = self.buffer.take()
-        {
-            buffers.put(buffer);
+        ready!(source.poll_readable(cx))?;
+        let buffer = self.buffer.get_or_insert_with(|| spares.buffers.take());
+        let count = ready!(source.poll_read_some(cx, buffer, max))?;
+        if count >= BUFFER_BYTES && self.mode == Mode::Copy {
+            self.mode = Mode::Splice;
         }
-        read
+        Poll::Ready(Ok(count))
+    }
+
+    /// The pipe in place of the buffer, which is empty; none where there is none to be had.
+    fn hold_pipe(&mut self, spares: &Spares) -> Option<&mut Pipe> {
+        if self.pipe.is_none() {
+            self.pipe = Some(spares.pipes.take()?);
+            self.put_buffer(spares);
+        }
+        self.pipe.as_mut()
+    }
+
+    fn put_buffer(&mut self, spares: &Spares) {
+        if let Some(buffer) = self.buffer.take() {
+            spares.buffers.put(buffer);
+        }
+    }
+
+    fn put_pipe(&mut self, spares: &Spares) {
+        if let Some(pipe) = self.pipe.take() {
+            spares.pipes.put(pipe);
+        }
     }
 }
 
@@ -161,14 +276,14 @@ mod tests {
     async fn each_direction_ends_on_its_own_after_its_bytes() {
         let (mut client, client_side) = UnixStream::pair().unwrap();
         let (mut upstream, upstream_side) = UnixStream::pair().unwrap();
-        let buffers = Buffers::default();
-        let mut early = buffers.take();
+        let spares = Spares::default();
+        let mut early = spares.buffers.take();
         early.room()[..3].copy_from_slice(b"hi ");
         early.advance(3);
-        let mut relay = Relay::new(early, buffers.take());
+        let mut relay = Relay::new(early, spares.buffers.take());
         let (mut client_side, mut upstream_side) = (Socket::Unix(client_side), Socket::Unix(upstream_side));
         let running = tokio::spawn(async move {
-            let end = poll_fn(|cx| relay.poll(cx, &mut client_side, &mut upstream_side, &buffers)).await;
+            let end = poll_fn(|cx| relay.poll(cx, &mut client_side, &mut upstream_side, &spares)).await;
             (end, relay.totals())
         });
         client.write_all(b"there").await.unwrap();
@@ -184,5 +299,39 @@ mod tests {
         let (end, totals) = running.await.unwrap();
         assert!(matches!(end, RelayEnd::Finished), "{end:?}");
         assert_eq!(totals, RelayTotals { to_upstream: 8, to_client: 100_000 });
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_bulk_is_spliced_and_keeps_its_order_and_its_end() {
+        let (mut client, client_side) = UnixStream::pair().unwrap();
+        let (mut upstream, upstream_side) = UnixStream::pair().unwrap();
+        let spares = Spares::default();
+        let mut relay = Relay::new(spares.buffers.take(), spares.buffers.take());
+        let (mut client_side, mut upstream_side) = (Socket::Unix(client_side), Socket::Unix(upstream_side));
+        let running = tokio::spawn(async move {
+            let mut spliced = false;
+            let end = poll_fn(|cx| {
+                let end = relay.poll(cx, &mut client_side, &mut upstream_side, &spares);
+                spliced |= relay.to_client.mode == Mode::Splice;
+                end
+            })
+            .await;
+            relay.free(&spares);
+            (end, relay.totals().to_client, spliced)
+        });
+        let sent: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
+        let expected = sent.clone();
+        client.shutdown().await.unwrap();
+        let writing = tokio::spawn(async move {
+            upstream.write_all(&sent[..5]).await.unwrap();
+            upstream.write_all(&sent[5..]).await.unwrap();
+        });
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).await.unwrap();
+        writing.await.unwrap();
+        assert!(got == expected, "{} bytes of {}", got.len(), expected.len());
+        let (end, count, spliced) = running.await.unwrap();
+        assert!(matches!(end, RelayEnd::Finished), "{end:?}");
+        assert_eq!((count, spliced), (3_000_000, true));
     }
 }

@@ -51,7 +51,19 @@ impl Socket {
 
     /// Reads into the buffer's room; 0 at the end of the stream. The room must not be empty.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
-        let mut room = ReadBuf::new(buffer.room());
+        self.poll_read_some(cx, buffer, usize::MAX)
+    }
+
+    /// Reads at most `max` bytes into the buffer's room; 0 at the end of the stream. Neither may be zero.
+    pub fn poll_read_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Buffer,
+        max: usize,
+    ) -> Poll<io::Result<usize>> {
+        let room = buffer.room();
+        let max = max.min(room.len());
+        let mut room = ReadBuf::new(&mut room[..max]);
         debug_assert!(room.capacity() > 0, "a read without room looks like the end");
         ready!(each!(self, s => Pin::new(s).poll_read(cx, &mut room)))?;
         let count = room.filled().len();

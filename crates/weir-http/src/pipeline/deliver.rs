@@ -430,7 +430,7 @@ async fn relay(connection: &mut Connection, exchange: &mut Exchange, forwarded: 
     let mut stopped = std::pin::pin!(drain.stopped());
     let end = poll_fn(|cx| {
         if let Poll::Ready(end) =
-            relay.poll(cx, &mut connection.io.socket, &mut io.socket, &worker.base.spares.buffers)
+            relay.poll(cx, &mut connection.io.socket, &mut io.socket, &worker.base.spares)
         {
             return Poll::Ready(Some(end));
         }
@@ -443,7 +443,7 @@ async fn relay(connection: &mut Connection, exchange: &mut Exchange, forwarded: 
         if over { Poll::Ready(None) } else { Poll::Pending }
     })
     .await;
-    relay.free(&worker.base.spares.buffers);
+    relay.free(&worker.base.spares);
     worker.shared.stats.upgraded.add(-1);
     let totals = relay.totals();
     exchange.record.bytes_out = totals.to_client;
