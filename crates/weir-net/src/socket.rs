@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -119,11 +120,33 @@ impl Socket {
         matches!(peeked, Err(error) if error == rustix::io::Errno::AGAIN)
     }
 
+    /// The socket's own address; none on unix sockets.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Lets the kernel look after the peer: asks a silent one whether it is there, gives up one that acknowledges
+    /// nothing for so long.
+    pub fn set_options(&self, keepalive: Option<Duration>, user_timeout: Option<Duration>) {
+        let Self::Tcp(stream) = self else { return };
+        let socket = socket2::SockRef::from(stream);
+        // A socket that refuses an option works without it.
+        if let Some(idle) = keepalive {
+            let _unset = socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle));
+        }
+        if user_timeout.is_some() {
+            let _unset = socket.set_tcp_user_timeout(user_timeout);
+        }
+    }
+
     /// Makes the close of this socket a reset, so that the peer cannot take what it got for the whole.
     pub fn reset_on_close(&self) {
         if let Self::Tcp(stream) = self {
             // A socket that refuses the option is closed in the ordinary way.
-            let _unset = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+            let _unset = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 

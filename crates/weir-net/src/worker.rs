@@ -23,6 +23,8 @@ pub struct WorkerShared {
     pub listener_failed: Notify,
     pub(crate) counts: Counts,
     workers: Mutex<Vec<Weak<Worker>>>,
+    /// Goes up when an endpoint becomes available or ceases to be.
+    health_changes: AtomicU64,
     /// Goes up when descriptors are short, so that every worker gives up what is idle.
     shortages: AtomicU64,
 }
@@ -36,8 +38,14 @@ impl WorkerShared {
             listener_failed: Notify::new(),
             counts: Counts::default(),
             workers: Mutex::default(),
+            health_changes: AtomicU64::new(0),
             shortages: AtomicU64::new(0),
         })
+    }
+
+    /// An endpoint became available, or ceased to be: connections that care are woken to look.
+    pub fn health_changed(&self) {
+        self.health_changes.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -128,10 +136,15 @@ impl Worker {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut round: u32 = 0;
+        let mut health_seen = self.shared.health_changes.load(Ordering::Relaxed);
         loop {
             ticks.tick().await;
             round = round.wrapping_add(1);
             self.shed_when_asked();
+            let changes = self.shared.health_changes.load(Ordering::Relaxed);
+            if std::mem::replace(&mut health_seen, changes) != changes {
+                self.wake_all();
+            }
             if round.is_multiple_of(5) {
                 self.spares.pipes.shrink();
             }

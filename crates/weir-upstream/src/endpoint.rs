@@ -116,6 +116,22 @@ impl Endpoint {
         self.load.tally.ejections.load(Ordering::Relaxed)
     }
 
+    /// Counts bytes that were relayed to it and from it, beside HTTP.
+    pub fn passed(&self, to: u64, from: u64) {
+        self.load.tally.bytes_to.fetch_add(to, Ordering::Relaxed);
+        self.load.tally.bytes_from.fetch_add(from, Ordering::Relaxed);
+    }
+
+    /// Bytes that were relayed to it, beside HTTP.
+    pub fn bytes_to(&self) -> u64 {
+        self.load.tally.bytes_to.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that were relayed from it, beside HTTP.
+    pub fn bytes_from(&self) -> u64 {
+        self.load.tally.bytes_from.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn ewma(&self) -> &Ewma {
         &self.load.tally.ewma
     }
@@ -234,6 +250,8 @@ impl Busy {
 pub(crate) struct Tally {
     pub(crate) failures: [AtomicU64; FailureKind::ALL.len()],
     pub(crate) ejections: AtomicU64,
+    bytes_to: AtomicU64,
+    bytes_from: AtomicU64,
     ewma: Ewma,
 }
 
@@ -246,7 +264,13 @@ impl Load {
             retired: AtomicBool::new(false),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             busy: Busy::default(),
-            tally: Tally { failures: Default::default(), ejections: AtomicU64::new(0), ewma: Ewma::new(now) },
+            tally: Tally {
+                failures: Default::default(),
+                ejections: AtomicU64::new(0),
+                bytes_to: AtomicU64::new(0),
+                bytes_from: AtomicU64::new(0),
+                ewma: Ewma::new(now),
+            },
         }
     }
 }

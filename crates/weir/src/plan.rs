@@ -8,6 +8,7 @@ use std::time::Duration;
 use weir_http::{Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts};
 use weir_net::{BindAddress, ProxyProtocol, TrustedProxies};
 use weir_route::RouteTable;
+use weir_stream::{TcpPlan, UdpPlan};
 use weir_telemetry::{AccessSettings, Format, Level};
 use weir_upstream::UpstreamPlan;
 
@@ -54,7 +55,7 @@ pub(crate) struct LimitsPlan {
 }
 
 /// One listener as checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ListenerPlan {
     /// At least one address.
     pub(crate) bind: Vec<BindAddress>,
@@ -64,6 +65,39 @@ pub(crate) struct ListenerPlan {
     pub(crate) normalize_path: bool,
     /// Whether connections begin with a PROXY header.
     pub(crate) proxy_protocol: ProxyProtocol,
+    /// What it takes.
+    pub(crate) takes: TakesPlan,
+}
+
+/// What a listener takes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum TakesPlan {
+    /// HTTP requests.
+    Http,
+    /// TCP connections.
+    Tcp(Box<TcpPlan>),
+    /// UDP datagrams.
+    Udp(UdpPlan),
+}
+
+impl TakesPlan {
+    /// The key in the configuration.
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp(_) => "tcp",
+            Self::Udp(_) => "udp",
+        }
+    }
+
+    /// The upstreams that it forwards to by itself, without routes.
+    pub(crate) fn upstreams(&self) -> Vec<&Arc<str>> {
+        match self {
+            Self::Http => Vec::new(),
+            Self::Tcp(plan) => plan.upstreams().collect(),
+            Self::Udp(plan) => vec![&plan.forward],
+        }
+    }
 }
 
 /// One route as checked.

@@ -162,6 +162,7 @@ fn may_try_again(exchange: &Exchange, total: Option<Instant>) -> bool {
 fn note(connection: &Connection, upstream: &Upstream, lease: &Lease, outcome: Outcome, now: Instant) {
     if let Some(change) = upstream.record(lease.endpoint(), outcome, now) {
         change.log(&connection.worker.base.shared.log);
+        connection.worker.base.shared.health_changed();
     }
 }
 

@@ -1,3 +1,106 @@
-//! TCP connections: where each one goes.
+//! TCP connections: where each one goes, and the story of one from accept to the log line.
 
+mod connect;
+mod connection;
+mod opening;
+mod relay;
 pub mod routes;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use weir_net::{ListenerState, ProxyHeaderFailure, Socket};
+
+use crate::StreamWorker;
+use crate::end::End;
+use crate::plane::TcpListener;
+use connection::Connection;
+use opening::Opening;
+
+/// Serves one client connection to its end.
+///
+/// What is captured is kept small on purpose: a future has room for its captures beside the variables that they are
+/// moved to.
+pub fn serve(
+    socket: Socket,
+    peer: Option<SocketAddr>,
+    listener: Arc<ListenerState>,
+    worker: Arc<StreamWorker>,
+) -> impl Future<Output = ()> + Send {
+    worker.base.shared.stats.accepted(worker.base.shard);
+    let admitted = admit(socket, peer, listener, worker);
+    async move {
+        let Some((mut connection, opening)) = admitted else { return };
+        // Boxed, and gone once the two sides are joined: what is idle then is the relay alone.
+        match Box::pin(open(&mut connection, opening)).await {
+            Opened::Joined(joined) => relay::relay(connection, joined).await,
+            Opened::Ended(end) => {
+                connection.client.reset_on_close();
+                connection.record(end, Default::default());
+            }
+            Opened::NotAClient => {}
+        }
+    }
+}
+
+/// Counts the connection, or resets it where it may not be here.
+fn admit(
+    client: Socket,
+    peer: Option<SocketAddr>,
+    listener: Arc<ListenerState>,
+    worker: Arc<StreamWorker>,
+) -> Option<(Box<Connection>, Opening)> {
+    let plane = worker.plane();
+    let Some(tcp) = plane.tcp(listener.id) else {
+        // Its listener has just been removed.
+        client.reset_on_close();
+        return None;
+    };
+    let Ok(expects) = tcp.proxy_protocol.expected(peer.map(|peer| peer.ip()), &plane.trusted) else {
+        worker.base.proxy_header_failed(&listener, peer, ProxyHeaderFailure::UntrustedPeer);
+        client.reset_on_close();
+        return None;
+    };
+    let opening = Opening { listener: Arc::clone(tcp), limits: tcp.limits(&plane), expects };
+    match Connection::admit(client, peer, listener, &worker, &opening) {
+        Ok(connection) => Some((connection, opening)),
+        Err((client, _limit)) => {
+            worker.base.shared.stats.refused();
+            client.reset_on_close();
+            None
+        }
+    }
+}
+
+/// What the time before the relay came to.
+enum Opened {
+    Joined(connect::Joined),
+    Ended(End),
+    /// It had no good PROXY header, or was closed before it had said for whom it connects.
+    NotAClient,
+}
+
+/// Everything before the relay: who connects, where to, and the connection to there.
+async fn open(connection: &mut Connection, opening: Opening) -> Opened {
+    let listener: &TcpListener = &opening.listener;
+    if !opening::proxy_header(connection, &opening).await {
+        connection.put_ahead();
+        connection.client.reset_on_close();
+        return Opened::NotAClient;
+    }
+    let upstream = match opening::choose(connection, listener).await {
+        Ok(upstream) => upstream,
+        Err(end) => {
+            connection.put_ahead();
+            return Opened::Ended(end);
+        }
+    };
+    connection.upstream = Some(Arc::clone(upstream.name()));
+    match connect::connect(connection, listener, upstream).await {
+        Ok(joined) => Opened::Joined(joined),
+        Err(end) => {
+            connection.put_ahead();
+            Opened::Ended(end)
+        }
+    }
+}

@@ -25,6 +25,7 @@ pub(super) fn register(gateway: &Arc<Gateway>) {
 impl Collect for Gateway {
     fn collect(&self, out: &mut Exposition) {
         self.live.load().collect(out);
+        self.stream.load().collect(out);
         revisions(self, out);
         listeners(self, out);
         let now = Instant::now();

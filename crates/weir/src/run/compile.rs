@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use weir_http::{Limits, ListenerPlan, Plane, PlanePlan, RoutePlan, SplitPlan};
-use weir_net::DescriptorLimit;
+use weir_net::{ConnectionLimits, DescriptorLimit};
+use weir_stream::{StreamListenerPlan, StreamPlane, StreamPlanePlan, Takes};
 use weir_upstream::Upstream;
 
 use super::listeners::Listeners;
-use crate::plan::{ActionPlan, RootPlan};
+use crate::plan::{ActionPlan, RootPlan, TakesPlan};
 
 /// Descriptors that are not for connections: runtimes, logs, listeners, the admin address, files being read.
 const DESCRIPTORS_RESERVED: u64 = 64;
@@ -65,10 +66,7 @@ pub(super) fn compile_plane(
             (listeners.id(name), plan)
         })
         .collect();
-    let spare = descriptors.soft.saturating_sub(DESCRIPTORS_RESERVED);
-    let allowed = u32::try_from(spare).unwrap_or(u32::MAX).max(1);
-    let limits =
-        Limits { connections: plan.limits.connections.unwrap_or(u32::MAX).min(allowed), ..plan.limits.base };
+    let limits = Limits { connections: connections_max(plan, descriptors), ..plan.limits.base };
     let plane = PlanePlan {
         table: Arc::clone(&plan.table),
         routes,
@@ -80,6 +78,53 @@ pub(super) fn compile_plane(
         shards: workers + 1,
     };
     Plane::compile(plane, previous)
+}
+
+/// Most open client connections: what is configured, within what the descriptor limit allows.
+fn connections_max(plan: &RootPlan, descriptors: DescriptorLimit) -> u32 {
+    plan.limits.connections.unwrap_or(u32::MAX).min(descriptors_for_use(descriptors))
+}
+
+fn descriptors_for_use(descriptors: DescriptorLimit) -> u32 {
+    let spare = descriptors.soft.saturating_sub(DESCRIPTORS_RESERVED);
+    u32::try_from(spare).unwrap_or(u32::MAX).max(1)
+}
+
+/// Makes the stream plane of a plan; counters are carried over from `previous`.
+pub(super) fn compile_stream_plane(
+    plan: &RootPlan,
+    listeners: &mut Listeners,
+    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+    previous: Option<&StreamPlane>,
+    workers: usize,
+    descriptors: DescriptorLimit,
+) -> Arc<StreamPlane> {
+    let streams = plan.listeners.iter().filter_map(|(name, listener)| {
+        let takes = match &listener.takes {
+            TakesPlan::Http => return None,
+            TakesPlan::Tcp(tcp) => Takes::Tcp(tcp),
+            TakesPlan::Udp(udp) => Takes::Udp(udp),
+        };
+        Some(StreamListenerPlan {
+            id: listeners.id(name),
+            name: Arc::clone(name),
+            proxy_protocol: listener.proxy_protocol,
+            takes,
+        })
+    });
+    let plane = StreamPlanePlan {
+        listeners: streams.collect(),
+        upstreams,
+        trusted: plan.trusted_proxies.clone(),
+        limits: ConnectionLimits {
+            total: connections_max(plan, descriptors),
+            per_ip: plan.limits.base.connections_per_ip,
+            ..ConnectionLimits::default()
+        },
+        sessions_max: descriptors_for_use(descriptors) / 2,
+        shards: workers + 1,
+    };
+    StreamPlane::compile(plane, previous)
 }
 
 fn compile_action(

@@ -10,11 +10,12 @@ use weir_http::{HttpShared, HttpStats, HttpWorker, Plane};
 use weir_net::{
     BindAddress, BindError, ConnectionStats, DescriptorLimit, ListenerState, Worker, WorkerShared,
 };
+use weir_stream::{StreamPlane, StreamWorker};
 use weir_task::{Drain, Live, Phase};
 use weir_telemetry::{AccessLog, Level, Log, Registry, Shard, Value};
 use weir_upstream::{Upkeep, Upstream};
 
-use super::compile::{compile_plane, compile_upstreams};
+use super::compile::{compile_plane, compile_stream_plane, compile_upstreams};
 use super::listeners::Listeners;
 use super::reload_stats::ReloadStats;
 use super::worker::{Command, Planes, WorkerThread};
@@ -23,6 +24,8 @@ use crate::plan::RootPlan;
 /// The running gateway.
 pub(crate) struct Gateway {
     pub(crate) live: Arc<Live<Plane>>,
+    /// What connections and datagrams that are not HTTP are served by.
+    pub(crate) stream: Arc<Live<StreamPlane>>,
     /// What the workers share; it tells of listeners that broke.
     pub(crate) shared: Arc<WorkerShared>,
     pub(crate) stats: Arc<HttpStats>,
@@ -94,23 +97,34 @@ impl Gateway {
         let upstreams = compile_upstreams(&plan, &BTreeMap::new(), started);
         let plane = compile_plane(&plan, &mut listeners, &upstreams, None, 1, workers, descriptors);
         let live = Arc::new(Live::new(plane));
+        let stream = compile_stream_plane(&plan, &mut listeners, &upstreams, None, workers, descriptors);
+        let stream = Arc::new(Live::new(stream));
         let connections = ConnectionStats::new(workers + 1);
         let shared = WorkerShared::new(Arc::clone(&connections), log.clone());
         let mut threads = Vec::new();
         for index in 0..workers {
             let base = Worker::new(Arc::clone(&shared), Shard(index as u16), drain.signal(), started);
             let http = HttpShared { live: Arc::clone(&live), stats: Arc::clone(&stats) };
-            let planes = Planes { http: HttpWorker::new(Arc::clone(&base), http, access.for_worker()), base };
+            let planes = Planes {
+                http: HttpWorker::new(Arc::clone(&base), http, access.for_worker()),
+                stream: StreamWorker::new(Arc::clone(&base), Arc::clone(&stream), access.for_worker()),
+                base,
+            };
             threads.push(WorkerThread::start(index, planes, drain.signal()).map_err(StartError::Worker)?);
         }
         let log_for_changes = log.clone();
-        let upkeep = Upkeep::new(move |change| change.log(&log_for_changes));
+        let shared_for_changes = Arc::clone(&shared);
+        let upkeep = Upkeep::new(move |change| {
+            change.log(&log_for_changes);
+            shared_for_changes.health_changed();
+        });
         let registry = Registry::new();
         listeners.commit(prepared, &plan.listeners, &threads)?;
         // After the listeners: an upstream may be one of them.
         upkeep.sync(&upstreams.values().cloned().collect::<Vec<_>>());
         let gateway = Arc::new(Self {
             live,
+            stream,
             shared,
             stats,
             connections,
@@ -176,11 +190,22 @@ impl Gateway {
             self.workers,
             self.descriptors,
         );
+        let previous_stream = self.stream.load();
+        let stream = compile_stream_plane(
+            &plan,
+            &mut state.listeners,
+            &upstreams,
+            Some(&previous_stream),
+            self.workers,
+            self.descriptors,
+        );
         // Published before new listeners accept: their first request must find its routes.
         self.live.publish(plane);
+        self.stream.publish(stream);
         if let Err(error) = state.listeners.commit(prepared, &plan.listeners, &state.threads) {
             state.listeners.restore_ids(ids);
             self.live.publish(previous);
+            self.stream.publish(previous_stream);
             return Err(error.into());
         }
         state.upkeep.sync(&upstreams.values().cloned().collect::<Vec<_>>());

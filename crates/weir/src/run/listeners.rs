@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::oneshot;
 use weir_net::{BindAddress, BindError, Listener, ListenerState, Pending};
 
-use super::worker::{Command, WorkerThread};
-use crate::plan::ListenerPlan;
+use super::worker::{Command, Serves, WorkerThread};
+use crate::plan::{ListenerPlan, TakesPlan};
 
 /// An address as written; with the listener's name where the kernel chooses the port, for then it is not one address.
 type Key = (BindAddress, Option<Arc<str>>);
@@ -26,6 +26,16 @@ pub(super) struct Listeners {
 struct Running {
     listener: Arc<Listener>,
     state: Arc<ListenerState>,
+    serves: Serves,
+}
+
+impl Serves {
+    fn of(takes: &TakesPlan) -> Self {
+        match takes {
+            TakesPlan::Http => Self::Http,
+            TakesPlan::Tcp(_) | TakesPlan::Udp(_) => Self::Tcp,
+        }
+    }
 }
 
 impl Running {
@@ -118,16 +128,17 @@ impl Listeners {
         let mut added: HashMap<Key, Arc<Listener>> =
             listening.into_iter().map(|(key, listener)| (key, Arc::new(listener))).collect();
         for (name, plan) in plans {
+            let serves = Serves::of(&plan.takes);
             for bind in &plan.bind {
                 let key = key(name, bind);
                 let running = match (known.remove(&key), added.remove(&key)) {
-                    (Some(running), _) if running.state.name == *name => running,
-                    // The address has a new name: it goes on listening, what it accepts is the new listener's.
+                    (Some(running), _) if running.state.name == *name && running.serves == serves => running,
+                    // The address has a new name, or takes something else: it goes on listening, what it accepts is the new listener's.
                     (Some(running), _) => {
                         running.state.hand_over();
-                        self.start(name, running.listener, workers)
+                        self.start(name, serves, running.listener, workers)
                     }
-                    (None, Some(listener)) => self.start(name, listener, workers),
+                    (None, Some(listener)) => self.start(name, serves, listener, workers),
                     (None, None) => continue,
                 };
                 self.running.insert(key, running);
@@ -139,15 +150,21 @@ impl Listeners {
         Ok(())
     }
 
-    fn start(&mut self, name: &Arc<str>, listener: Arc<Listener>, workers: &[WorkerThread]) -> Running {
+    fn start(
+        &mut self,
+        name: &Arc<str>,
+        serves: Serves,
+        listener: Arc<Listener>,
+        workers: &[WorkerThread],
+    ) -> Running {
         let state = ListenerState::new(self.id(name), Arc::clone(name));
         for (index, worker) in workers.iter().enumerate() {
             // Without a descriptor for it, this worker accepts nothing here, but the others do.
             if let Ok(socket) = listener.socket(index) {
-                self.hand_out(worker, socket, &state, &listener);
+                self.hand_out(worker, socket, serves, &state, &listener);
             }
         }
-        Running { listener, state }
+        Running { listener, state, serves }
     }
 
     /// Lets a worker accept from a socket; the listener is kept until the worker is done with it.
@@ -155,11 +172,12 @@ impl Listeners {
         &self,
         worker: &WorkerThread,
         socket: weir_net::ListenerSocket,
+        serves: Serves,
         state: &Arc<ListenerState>,
         listener: &Arc<Listener>,
     ) {
         let (done, wait) = oneshot::channel();
-        worker.send(Command::Accept { socket, state: Arc::clone(state), done });
+        worker.send(Command::Accept { socket, serves, state: Arc::clone(state), done });
         let listener = Arc::clone(listener);
         let accepting = Arc::clone(&self.accepting);
         accepting.fetch_add(1, Ordering::Relaxed);

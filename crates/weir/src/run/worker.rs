@@ -9,15 +9,23 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
-use weir_http::{HttpWorker, serve};
+use weir_http::HttpWorker;
 use weir_net::{ListenerSocket, ListenerState, Socket, Worker, is_out_of_descriptors};
+use weir_stream::StreamWorker;
 
 /// What the control side asks of a worker.
 pub(super) enum Command {
     /// Accept from this socket until the listener is retired; then say so.
-    Accept { socket: ListenerSocket, state: Arc<ListenerState>, done: oneshot::Sender<()> },
+    Accept { socket: ListenerSocket, serves: Serves, state: Arc<ListenerState>, done: oneshot::Sender<()> },
     /// Look again at which listeners are retired, and keep connections to these endpoints only.
     Review { endpoints: Arc<HashSet<u32>> },
+}
+
+/// By which plane a listener's connections are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Serves {
+    Http,
+    Tcp,
 }
 
 /// What one worker serves with.
@@ -25,6 +33,7 @@ pub(super) enum Command {
 pub(super) struct Planes {
     pub(super) base: Arc<Worker>,
     pub(super) http: Arc<HttpWorker>,
+    pub(super) stream: Arc<StreamWorker>,
 }
 
 /// A worker as the control side sees it.
@@ -46,6 +55,7 @@ impl WorkerThread {
                 let base = Arc::clone(&planes.base);
                 tokio::spawn(Arc::clone(&base).run());
                 tokio::spawn(Arc::clone(&planes.http).run());
+                tokio::spawn(Arc::clone(&planes.stream).run());
                 tokio::spawn(obey(planes, receiver));
                 stop.stopped().await;
                 // What still runs ends by itself now, and is counted and logged.
@@ -77,8 +87,8 @@ async fn obey(planes: Planes, mut commands: mpsc::UnboundedReceiver<Command>) {
     let retired = Arc::new(tokio::sync::Notify::new());
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Accept { socket, state, done } => {
-                let accepting = accept(socket, state, planes.clone(), Arc::clone(&retired));
+            Command::Accept { socket, serves, state, done } => {
+                let accepting = accept(socket, serves, state, planes.clone(), Arc::clone(&retired));
                 tokio::spawn(async move {
                     accepting.await;
                     let _nobody_waits = done.send(());
@@ -87,6 +97,7 @@ async fn obey(planes: Planes, mut commands: mpsc::UnboundedReceiver<Command>) {
             Command::Review { endpoints } => {
                 retired.notify_waiters();
                 planes.http.review(&endpoints);
+                planes.stream.review();
                 planes.base.wake_all();
             }
         }
@@ -95,8 +106,14 @@ async fn obey(planes: Planes, mut commands: mpsc::UnboundedReceiver<Command>) {
 
 impl Planes {
     /// Serves one connection to its end, beside whatever else is served.
-    fn serve(&self, socket: Socket, peer: Option<SocketAddr>, state: &Arc<ListenerState>) {
-        tokio::spawn(serve(socket, peer, Arc::clone(state), Arc::clone(&self.http)));
+    fn serve(&self, serves: Serves, socket: Socket, peer: Option<SocketAddr>, state: &Arc<ListenerState>) {
+        let state = Arc::clone(state);
+        match serves {
+            Serves::Http => tokio::spawn(weir_http::serve(socket, peer, state, Arc::clone(&self.http))),
+            Serves::Tcp => {
+                tokio::spawn(weir_stream::tcp::serve(socket, peer, state, Arc::clone(&self.stream)))
+            }
+        };
     }
 }
 
@@ -138,6 +155,7 @@ const LAST_ARRIVALS: Duration = Duration::from_millis(50);
 
 async fn accept(
     socket: ListenerSocket,
+    serves: Serves,
     state: Arc<ListenerState>,
     planes: Planes,
     wake: Arc<tokio::sync::Notify>,
@@ -155,7 +173,7 @@ async fn accept(
         }
         tokio::select! {
             accepted = acceptor.accept() => match accepted {
-                Ok((socket, peer)) => planes.serve(socket, peer, &state),
+                Ok((socket, peer)) => planes.serve(serves, socket, peer, &state),
                 Err(error) => accept_failed(&planes.base, &state, &error).await,
             },
             () = &mut woken => {}
@@ -166,7 +184,7 @@ async fn accept(
     }
     // Whom the kernel has greeted in our name is still ours to serve, those whose last packet is on its way too.
     while let Ok(Ok((socket, peer))) = tokio::time::timeout(LAST_ARRIVALS, acceptor.accept()).await {
-        planes.serve(socket, peer, &state);
+        planes.serve(serves, socket, peer, &state);
     }
 }
 

@@ -45,6 +45,7 @@ enum Slot {
     Port {
         port: u16,
         is_v6: bool,
+        is_udp: bool,
     },
     Path(PathBuf),
 }
@@ -52,12 +53,14 @@ enum Slot {
 /// Reports every two addresses, of listeners and the admin address, that exclude each other.
 pub(super) fn check_clashes(root: &Section, problems: &Problems) {
     let mut taken: HashMap<Slot, Vec<(BindAddress, &Node, String)>> = HashMap::new();
-    for (owner, node) in owners(root) {
+    for Owner { name: owner, node, is_udp } in owners(root) {
         let Some(Ok(address)) = read(node) else { continue };
         let slot = match &address {
             // The kernel chooses a free one each time.
             BindAddress::Tcp(address) if address.port() == 0 => continue,
-            BindAddress::Tcp(address) => Slot::Port { port: address.port(), is_v6: address.is_ipv6() },
+            BindAddress::Tcp(address) => {
+                Slot::Port { port: address.port(), is_v6: address.is_ipv6(), is_udp }
+            }
             BindAddress::Unix(path) => Slot::Path(path.clone()),
         };
         let others = taken.entry(slot).or_default();
@@ -72,15 +75,23 @@ pub(super) fn check_clashes(root: &Section, problems: &Problems) {
     }
 }
 
-fn owners<'n>(root: &Section<'n>) -> Vec<(String, &'n Node)> {
+/// Who listens at an address.
+struct Owner<'n> {
+    name: String,
+    node: &'n Node,
+    is_udp: bool,
+}
+
+fn owners<'n>(root: &Section<'n>) -> Vec<Owner<'n>> {
     let mut owners = Vec::new();
     for entry in root.map("listeners") {
         for node in entry.value.get("bind").map(Node::one_or_many).unwrap_or_default() {
-            owners.push((format!("the listener `{}`", entry.name()), node));
+            let name = format!("the listener `{}`", entry.name());
+            owners.push(Owner { name, node, is_udp: entry.value.get("udp").is_some() });
         }
     }
     if let Some(node) = admin::bind_node(root) {
-        owners.push(("`admin`".to_owned(), node));
+        owners.push(Owner { name: "`admin`".to_owned(), node, is_udp: false });
     }
     owners
 }

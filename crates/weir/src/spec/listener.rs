@@ -1,11 +1,12 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use weir_config::{Code, Entry, Key, Node, Object, Problem, Problems, Section, Shape};
 use weir_net::ProxyProtocol;
+use weir_stream::{Decoded, TCP, TcpPlan, UDP, UdpPlan};
 
-use super::{bind, root};
-use crate::plan::ListenerPlan;
+use super::{bind, root, route};
+use crate::plan::{ListenerPlan, TakesPlan};
 
 pub(super) static LISTENER: Object = Object::new(
     "listener",
@@ -13,8 +14,8 @@ pub(super) static LISTENER: Object = Object::new(
     &[
         Key::new("bind", Shape::OneOrMany(&Shape::Address), "`127.0.0.1:8080`, `[::]:8080`, `:8080` for every IPv4 address, or `unix:/path`; port 0 lets the kernel choose.").required(),
         Key::new("http", Shape::Object(&HTTP), "Takes HTTP requests: `http: {}`."),
-        Key::new("tcp", Shape::Any, "Not there yet: takes TCP connections."),
-        Key::new("udp", Shape::Any, "Not there yet: takes UDP datagrams."),
+        Key::new("tcp", Shape::Object(&TCP), "Takes TCP connections."),
+        Key::new("udp", Shape::Object(&UDP), "Takes UDP datagrams."),
         Key::new("tls", Shape::Any, "Not there yet: TLS."),
         Key::new("proxy_protocol", PROXY_PROTOCOL, "Whether connections begin with a PROXY header, version 1 or 2, read from `trusted_proxies` alone: `accepted` where they send one, `required` (or `on`) to refuse connections without one and all other peers.").default("off"),
         Key::new("normalize_path", Shape::OnOff, "Whether paths are normalised before they are matched and forwarded.").default("on"),
@@ -31,33 +32,75 @@ static HTTP: Object = Object::new("http", "An HTTP listener; it has no settings 
 pub(super) const UNIX_MODE: Key =
     Key::new("unix_mode", Shape::Text, "The mode of unix sockets, in octal.").default("0660");
 
-pub(super) fn decode_all(root: &Section, problems: &Problems) -> BTreeMap<Arc<str>, ListenerPlan> {
+pub(super) fn decode_all(
+    root: &Section,
+    upstreams: &HashSet<&str>,
+    problems: &Problems,
+) -> BTreeMap<Arc<str>, ListenerPlan> {
     let entries = root.map("listeners");
     if entries.is_empty() && root.node("listeners").is_some() {
         let node = root.at("listeners");
         problems.push(Problem::error(Code::MISSING_KEY, node, "there must be at least one listener"));
     }
-    entries.iter().map(|entry| (entry.name().into(), decode(entry, problems))).collect()
+    entries.iter().map(|entry| (entry.name().into(), decode(entry, upstreams, problems))).collect()
 }
 
-fn decode(entry: &Entry, problems: &Problems) -> ListenerPlan {
+fn decode(entry: &Entry, upstreams: &HashSet<&str>, problems: &Problems) -> ListenerPlan {
     let section = LISTENER.open(&entry.value, problems);
     root::not_yet(&section, "tls", "TLS is not there yet", problems);
-    root::not_yet(&section, "tcp", "listeners for TCP are not there yet", problems);
-    root::not_yet(&section, "udp", "listeners for UDP are not there yet", problems);
-    if let Some(http) = section.node("http") {
-        HTTP.open(http, problems);
-    }
+    let takes = takes(&section, entry.name(), upstreams, problems);
     let nodes = section.list("bind");
     if nodes.is_empty() && section.node("bind").is_some() {
         problems.push(Problem::error(Code::MISSING_KEY, section.at("bind"), "`bind` lists no address"));
+    }
+    for key in meaningless(&takes) {
+        if let Some(node) = section.node(key).filter(|node| !node.is_off()) {
+            let message = format!("`{key}` has no meaning on a `{}` listener", takes.as_str());
+            problems.push(Problem::error(Code::CONFLICT, node, message).help(format!("remove `{key}`")));
+        }
     }
     ListenerPlan {
         bind: nodes.iter().filter_map(|node| bind::address(node, problems)).collect(),
         unix_mode: unix_mode(&section, problems),
         normalize_path: section.boolean("normalize_path"),
         proxy_protocol: proxy_protocol(&section),
+        takes,
     }
+}
+
+/// The keys beside `bind` that say nothing about such a listener.
+fn meaningless(takes: &TakesPlan) -> &'static [&'static str] {
+    match takes {
+        TakesPlan::Http => &[],
+        TakesPlan::Tcp(_) => &["normalize_path"],
+        TakesPlan::Udp(_) => &["normalize_path", "proxy_protocol", "unix_mode"],
+    }
+}
+
+fn takes(section: &Section, name: &str, upstreams: &HashSet<&str>, problems: &Problems) -> TakesPlan {
+    let (plan, named) = match section.chosen() {
+        Some(("tcp", node)) => {
+            let Decoded { plan, upstreams } = TcpPlan::decode(node, problems);
+            (TakesPlan::Tcp(Box::new(plan)), upstreams)
+        }
+        Some(("udp", node)) => {
+            root::not_yet(section, "udp", "listeners for UDP are not there yet", problems);
+            let Decoded { plan, upstreams } = UdpPlan::decode(node, problems);
+            (TakesPlan::Udp(plan), upstreams)
+        }
+        chosen => {
+            if let Some((_, node)) = chosen {
+                HTTP.open(node, problems);
+            }
+            (TakesPlan::Http, Vec::new())
+        }
+    };
+    for unknown in named.iter().filter(|upstream| !upstreams.contains(&*upstream.name)) {
+        let upstream = &unknown.name;
+        let message = format!("listener `{name}` forwards to upstream `{upstream}`, which does not exist");
+        problems.push(route::unknown(message, upstream, "upstreams", upstreams, unknown.node, problems));
+    }
+    plan
 }
 
 fn proxy_protocol(section: &Section) -> ProxyProtocol {

@@ -247,7 +247,13 @@ fn value_test(node: &Node, problems: &Problems) -> Option<ValueTest> {
 fn listeners(section: &Section, names: &Names, problems: &Problems) -> Vec<Arc<str>> {
     let mut found: Vec<Arc<str>> = Vec::new();
     for (name, node) in section.texts("listeners") {
-        if !names.listeners.contains(name) {
+        if names.others.contains(name) {
+            let message = format!("the listener `{name}` takes no HTTP requests");
+            let problem = Problem::error(Code::CONFLICT, node, message);
+            problems.push(
+                problem.help("routes are for `http` listeners; a `tcp` listener has `routes` of its own"),
+            );
+        } else if !names.listeners.contains(name) {
             let message = format!("there is no listener `{name}`");
             problems.push(unknown(message, name, "listeners", &names.listeners, node, problems));
         } else if !found.iter().any(|known| **known == *name) {

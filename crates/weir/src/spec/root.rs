@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use weir_upstream::{UPSTREAM, UpstreamPlan};
 
 use super::route::Names;
 use super::{admin, bind, bounds, listener, log, route, table};
-use crate::plan::{ActionPlan, RootPlan};
+use crate::plan::{ActionPlan, ListenerPlan, RootPlan, TakesPlan};
 
 /// The whole language.
 pub(crate) static ROOT: Object = Object::new(
@@ -73,7 +73,6 @@ pub(super) fn decode(
 ) -> RootPlan {
     let root = ROOT.open(&document.root, problems);
     not_yet(&root, "tunnel", "tunnels are not there yet", problems);
-    let listeners = listener::decode_all(&root, problems);
     let admin = admin::decode(&root, reader, problems);
     bind::check_clashes(&root, problems);
     let upstreams: BTreeMap<Arc<str>, UpstreamPlan> = root
@@ -81,14 +80,17 @@ pub(super) fn decode(
         .iter()
         .map(|entry| (Arc::from(entry.name()), UpstreamPlan::decode(entry, problems)))
         .collect();
+    let upstream_names = upstreams.keys().map(|name| &**name).collect();
+    let listeners = listener::decode_all(&root, &upstream_names, problems);
     let names = Names {
-        listeners: root.map("listeners").iter().map(weir_config::Entry::name).collect(),
-        upstreams: upstreams.keys().map(|name| &**name).collect(),
+        listeners: named(&listeners, true),
+        others: named(&listeners, false),
+        upstreams: upstream_names,
     };
     let routes = route::decode_all(&root, &names, problems);
     if !problems.has_errors() {
         // A reference that is misspelt or within a part that is wrong would make its upstream look unused.
-        check_unused(&root, &routes, problems);
+        check_unused(&root, &routes, &listeners, problems);
     }
     let table = table::check(&root, &routes, &listeners, problems);
     RootPlan {
@@ -110,12 +112,18 @@ pub(super) fn decode(
     }
 }
 
+/// The listeners that take HTTP requests, or those that do not.
+fn named(listeners: &BTreeMap<Arc<str>, ListenerPlan>, http: bool) -> HashSet<&str> {
+    let wanted = listeners.iter().filter(|(_, plan)| matches!(plan.takes, TakesPlan::Http) == http);
+    wanted.map(|(name, _)| &**name).collect()
+}
+
 /// Refuses a key that is planned; the place is its value's.
 pub(super) fn not_yet(section: &Section, key: &str, message: &str, problems: &Problems) {
     if let Some(node) = section.node(key).filter(|node| !node.is_off()) {
         let problem = Problem::error(Code::NOT_YET, node, message);
         problems.push(
-            problem.help(format!("remove `{key}`; this version is a reverse proxy for HTTP/1.1 without TLS")),
+            problem.help(format!("remove `{key}`; this version proxies HTTP/1.1, TCP and UDP, without TLS")),
         );
     }
 }
@@ -129,15 +137,21 @@ fn trusted_proxies(root: &Section, problems: &Problems) -> TrustedProxies {
     TrustedProxies::new(nodes.filter_map(|node| weir_http::network(node, problems)).collect())
 }
 
-fn check_unused(root: &Section, routes: &[crate::plan::RoutePlan], problems: &Problems) {
-    let mut used: std::collections::HashSet<&str> = std::collections::HashSet::new();
+fn check_unused(
+    root: &Section,
+    routes: &[crate::plan::RoutePlan],
+    listeners: &BTreeMap<Arc<str>, ListenerPlan>,
+    problems: &Problems,
+) {
+    let mut used: HashSet<&str> = HashSet::new();
     for route in routes {
         if let ActionPlan::Forward(shares) = &route.action {
             used.extend(shares.iter().map(|(name, _)| &**name));
         }
     }
+    used.extend(listeners.values().flat_map(|listener| listener.takes.upstreams()).map(|name| &**name));
     for entry in root.map("upstreams").iter().filter(|entry| !used.contains(entry.name())) {
-        let message = format!("no route forwards to the upstream `{}`", entry.name());
+        let message = format!("neither a route nor a listener forwards to the upstream `{}`", entry.name());
         problems.push(Problem::warning(Code::UNUSED, &entry.key, message));
     }
 }

@@ -46,7 +46,10 @@ pub(super) static ROUTE: Object = Object::new(
 
 /// What routes may refer to.
 pub(super) struct Names<'a> {
+    /// Those that take HTTP requests.
     pub(super) listeners: HashSet<&'a str>,
+    /// Those that do not.
+    pub(super) others: HashSet<&'a str>,
     pub(super) upstreams: HashSet<&'a str>,
 }
 

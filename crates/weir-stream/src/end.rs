@@ -1,0 +1,79 @@
+/// Who ended a connection or a session, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Both directions ended in order, the client's first.
+    ClientClosed,
+    /// Both directions ended in order, the upstream's first.
+    UpstreamClosed,
+    /// The client's connection was reset or failed.
+    ClientReset,
+    /// The upstream's connection was reset or failed.
+    UpstreamReset,
+    /// Nothing moved for `idle_timeout`.
+    IdleTimeout,
+    /// One direction had ended, and nothing moved in the other for `half_close_timeout`.
+    HalfCloseTimeout,
+    /// The client went away before it was connected to an endpoint.
+    ClientGone,
+    /// Its ClientHello is malformed.
+    BadHello,
+    /// No route matches, and there is no `forward`.
+    NoRoute,
+    /// No endpoint could be picked.
+    NoEndpoint,
+    /// Every endpoint that was tried refused the connection, or could not be reached.
+    ConnectFailed,
+    /// The last endpoint that was tried did not take the connection in time.
+    ConnectTimeout,
+    /// The gateway has no descriptor left.
+    Overloaded,
+    /// The endpoint was removed by a reload, and `on_remove` is `close`.
+    EndpointRemoved,
+    /// The endpoint is down, and `on_down` is `close`.
+    EndpointDown,
+    /// The gateway stops.
+    ShuttingDown,
+}
+
+impl End {
+    pub(crate) const ALL: [Self; 16] = [
+        Self::ClientClosed,
+        Self::UpstreamClosed,
+        Self::ClientReset,
+        Self::UpstreamReset,
+        Self::IdleTimeout,
+        Self::HalfCloseTimeout,
+        Self::ClientGone,
+        Self::BadHello,
+        Self::NoRoute,
+        Self::NoEndpoint,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::Overloaded,
+        Self::EndpointRemoved,
+        Self::EndpointDown,
+        Self::ShuttingDown,
+    ];
+
+    /// The word used in logs and metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientClosed => "client_closed",
+            Self::UpstreamClosed => "upstream_closed",
+            Self::ClientReset => "client_reset",
+            Self::UpstreamReset => "upstream_reset",
+            Self::IdleTimeout => "idle_timeout",
+            Self::HalfCloseTimeout => "half_close_timeout",
+            Self::ClientGone => "client_gone",
+            Self::BadHello => "bad_hello",
+            Self::NoRoute => "no_route",
+            Self::NoEndpoint => "no_endpoint",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Overloaded => "overloaded",
+            Self::EndpointRemoved => "endpoint_removed",
+            Self::EndpointDown => "endpoint_down",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+}

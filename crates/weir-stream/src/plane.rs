@@ -1,0 +1,152 @@
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use weir_net::{ConnectionLimits, ProxyProtocol, TrustedProxies};
+use weir_telemetry::{Collect, Exposition};
+use weir_upstream::Upstream;
+
+use crate::stats::{ListenerStats, collect};
+use crate::tcp::routes::{RouteMatch, Routes};
+use crate::{TcpPlan, UdpPlan};
+
+/// Everything that connections and sessions need of one revision of the configuration; immutable.
+pub struct StreamPlane {
+    tcp: HashMap<u32, Arc<TcpListener>>,
+    udp: HashMap<u32, Arc<UdpListener>>,
+    pub(crate) trusted: TrustedProxies,
+    pub(crate) limits: ConnectionLimits,
+    pub(crate) sessions_max: u32,
+    /// By the listeners' names; they live as long as a listener of that name does.
+    stats: BTreeMap<Arc<str>, Arc<ListenerStats>>,
+}
+
+/// What a [`StreamPlane`] is made of.
+pub struct StreamPlanePlan<'a> {
+    /// The listeners of this plane.
+    pub listeners: Vec<StreamListenerPlan<'a>>,
+    /// Every upstream, by name.
+    pub upstreams: &'a BTreeMap<Arc<str>, Arc<Upstream>>,
+    /// Whose PROXY headers are believed.
+    pub trusted: TrustedProxies,
+    /// `limits`, as far as connections go.
+    pub limits: ConnectionLimits,
+    /// Most sessions of a `udp` listener that does not say.
+    pub sessions_max: u32,
+    /// Shards of the counters: the workers and the control side.
+    pub shards: usize,
+}
+
+/// One listener of a [`StreamPlanePlan`].
+pub struct StreamListenerPlan<'a> {
+    /// What its [`ListenerState`](weir_net::ListenerState) is known by.
+    pub id: u32,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether its connections begin with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
+    /// What it takes.
+    pub takes: Takes<'a>,
+}
+
+/// What a listener takes.
+#[derive(Clone, Copy)]
+pub enum Takes<'a> {
+    /// Connections.
+    Tcp(&'a TcpPlan),
+    /// Datagrams.
+    Udp(&'a UdpPlan),
+}
+
+/// A `tcp` listener as it runs.
+pub(crate) struct TcpListener {
+    pub(crate) plan: TcpPlan,
+    pub(crate) proxy_protocol: ProxyProtocol,
+    pub(crate) routes: Routes,
+    /// By the place of the route.
+    pub(crate) targets: Box<[Arc<Upstream>]>,
+    pub(crate) forward: Option<Arc<Upstream>>,
+    pub(crate) stats: Arc<ListenerStats>,
+}
+
+/// A `udp` listener as it runs.
+#[expect(dead_code, reason = "read by the sessions, which come next")]
+pub(crate) struct UdpListener {
+    pub(crate) plan: UdpPlan,
+    pub(crate) forward: Arc<Upstream>,
+    /// What the plan says, or the default.
+    pub(crate) sessions_max: u32,
+    pub(crate) stats: Arc<ListenerStats>,
+}
+
+impl StreamPlane {
+    /// Builds what runs; counters are carried over from `previous` by the listeners' names.
+    pub fn compile(plan: StreamPlanePlan, previous: Option<&Self>) -> Arc<Self> {
+        let upstream = |name: &Arc<str>| {
+            Arc::clone(plan.upstreams.get(name).expect("check() resolved every upstream name"))
+        };
+        let mut plane = Self {
+            tcp: HashMap::new(),
+            udp: HashMap::new(),
+            trusted: plan.trusted,
+            limits: plan.limits,
+            sessions_max: plan.sessions_max,
+            stats: BTreeMap::new(),
+        };
+        for listener in &plan.listeners {
+            let stats = previous
+                .and_then(|previous| previous.stats.get(&listener.name).cloned())
+                .unwrap_or_else(|| ListenerStats::new(plan.shards));
+            plane.stats.insert(Arc::clone(&listener.name), Arc::clone(&stats));
+            match listener.takes {
+                Takes::Tcp(tcp) => {
+                    let matches: Vec<RouteMatch> =
+                        tcp.routes.iter().map(|route| route.matches.clone()).collect();
+                    let listening = TcpListener {
+                        plan: tcp.clone(),
+                        proxy_protocol: listener.proxy_protocol,
+                        routes: Routes::compile(&matches),
+                        targets: tcp.routes.iter().map(|route| upstream(&route.forward)).collect(),
+                        forward: tcp.forward.as_ref().map(upstream),
+                        stats,
+                    };
+                    plane.tcp.insert(listener.id, Arc::new(listening));
+                }
+                Takes::Udp(udp) => {
+                    let listening = UdpListener {
+                        plan: udp.clone(),
+                        forward: upstream(&udp.forward),
+                        sessions_max: udp.sessions_max.unwrap_or(plan.sessions_max),
+                        stats,
+                    };
+                    plane.udp.insert(listener.id, Arc::new(listening));
+                }
+            }
+        }
+        Arc::new(plane)
+    }
+
+    pub(crate) fn tcp(&self, listener: u32) -> Option<&Arc<TcpListener>> {
+        self.tcp.get(&listener)
+    }
+
+    #[expect(dead_code, reason = "read by the sessions, which come next")]
+    pub(crate) fn udp(&self, listener: u32) -> Option<&Arc<UdpListener>> {
+        self.udp.get(&listener)
+    }
+}
+
+impl TcpListener {
+    pub(crate) fn limits(&self, plane: &StreamPlane) -> ConnectionLimits {
+        ConnectionLimits {
+            listener: self.plan.max_connections,
+            listener_per_ip: self.plan.max_connections_per_ip,
+            ..plane.limits
+        }
+    }
+}
+
+impl Collect for StreamPlane {
+    fn collect(&self, out: &mut Exposition) {
+        collect(self.stats.iter().map(|(name, stats)| (&**name, &**stats)), out);
+    }
+}

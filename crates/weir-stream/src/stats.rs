@@ -1,0 +1,105 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_telemetry::{Exposition, Histogram, Kind, Shard, Shards, Tally};
+
+use crate::end::End;
+
+/// Counters of one listener; they live as long as a listener of that name does.
+#[derive(Debug)]
+pub(crate) struct ListenerStats {
+    shards: Shards<ListenerShard>,
+}
+
+#[derive(Debug, Default)]
+struct ListenerShard {
+    ends: [Tally; End::ALL.len()],
+    bytes_in: Tally,
+    bytes_out: Tally,
+    connect: Histogram,
+    duration: Histogram,
+}
+
+impl ListenerStats {
+    /// Zeroes for that many workers and the control side.
+    pub(crate) fn new(shards: usize) -> Arc<Self> {
+        Arc::new(Self { shards: Shards::new(shards, ListenerShard::default) })
+    }
+
+    /// A connection is over.
+    pub(crate) fn ended(&self, shard: Shard, end: End, duration: Duration) {
+        let own = self.shards.at(shard);
+        own.ends[end as usize].add(1);
+        own.duration.record(duration);
+    }
+
+    /// Bytes were passed on.
+    pub(crate) fn passed(&self, shard: Shard, bytes_in: u64, bytes_out: u64) {
+        let own = self.shards.at(shard);
+        own.bytes_in.add(bytes_in);
+        own.bytes_out.add(bytes_out);
+    }
+
+    /// An endpoint took a connection.
+    pub(crate) fn connected(&self, shard: Shard, took: Duration) {
+        self.shards.at(shard).connect.record(took);
+    }
+
+    fn sum(&self, field: impl Fn(&ListenerShard) -> u64) -> f64 {
+        self.shards.iter().map(field).sum::<u64>() as f64
+    }
+}
+
+/// Writes the families of the listeners given, by name.
+pub(crate) fn collect<'a>(
+    listeners: impl Iterator<Item = (&'a str, &'a ListenerStats)> + Clone,
+    out: &mut Exposition,
+) {
+    let ends = out.family(
+        "weir_stream_ended_total",
+        "TCP connections and UDP sessions that are over, by listener and by who ended them and how.",
+        Kind::Counter,
+    );
+    for (name, stats) in listeners.clone() {
+        for end in End::ALL {
+            let count = stats.sum(|shard| shard.ends[end as usize].get());
+            if count > 0.0 {
+                ends.sample(&[("listener", name), ("end", end.as_str())], count);
+            }
+        }
+    }
+    type Field = fn(&ListenerShard) -> &Tally;
+    let sums: [(&str, &str, Field); 2] = [
+        ("weir_stream_received_bytes_total", "Bytes passed on from clients, by listener.", |shard| {
+            &shard.bytes_in
+        }),
+        ("weir_stream_sent_bytes_total", "Bytes passed on to clients, by listener.", |shard| {
+            &shard.bytes_out
+        }),
+    ];
+    for (family, help, field) in sums {
+        let samples = out.family(family, help, Kind::Counter);
+        for (name, stats) in listeners.clone() {
+            samples.sample(&[("listener", name)], stats.sum(|shard| field(shard).get()));
+        }
+    }
+    type Times = fn(&ListenerShard) -> &Histogram;
+    let times: [(&str, &str, Times); 2] = [
+        (
+            "weir_stream_connect_duration_seconds",
+            "From the first try to the connection with an endpoint, by listener.",
+            |shard| &shard.connect,
+        ),
+        (
+            "weir_stream_duration_seconds",
+            "From the beginning of a connection or session to its end, by listener.",
+            |shard| &shard.duration,
+        ),
+    ];
+    for (family, help, field) in times {
+        let samples = out.family(family, help, Kind::Histogram);
+        for (name, stats) in listeners.clone() {
+            samples.histogram(&[("listener", name)], stats.shards.iter().map(field));
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The connection to an endpoint: to the one that is picked, or to the next where it cannot be reached.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use weir_net::{Buffer, Socket};
+use weir_upstream::{DialError, Lease, Outcome, PickError, PickRequest, Tried, Upstream, dial};
+use weir_wire::proxy_protocol::{Tlv, Tlvs, write_v1, write_v2};
+
+use super::connection::Connection;
+use crate::end::End;
+use crate::plane::TcpListener;
+use crate::{OnDown, OnRemove, SendProxyProtocol};
+
+/// Two sides that are joined, and what the joint keeps of the configuration.
+pub(super) struct Joined {
+    pub(super) upstream: Socket,
+    pub(super) lease: Lease,
+    /// What the endpoint is told first: a PROXY header, and what was read ahead.
+    pub(super) first: Buffer,
+    pub(super) terms: Terms,
+}
+
+/// What bounds a relay; copied, so that a long one keeps no old configuration.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) idle: Duration,
+    pub(super) half_closed: Duration,
+    pub(super) on_remove: OnRemove,
+    pub(super) on_down: OnDown,
+    pub(super) upload: Option<u64>,
+    pub(super) download: Option<u64>,
+}
+
+/// Connects to one endpoint of the upstream after the other until one takes the connection.
+pub(super) async fn connect(
+    connection: &mut Connection,
+    listener: &TcpListener,
+    upstream: &Arc<Upstream>,
+) -> Result<Joined, End> {
+    let begun = Instant::now();
+    let mut tried = Tried::new();
+    let mut last = End::NoEndpoint;
+    loop {
+        let lease = match pick(connection, upstream, &tried).await? {
+            Ok(lease) => lease,
+            Err(_) => return Err(last),
+        };
+        connection.attempts += 1;
+        connection.endpoint = Some(Arc::clone(lease.endpoint().label()));
+        let limit = upstream.plan().connect_timeout;
+        let started = Instant::now();
+        let dialled =
+            dial(&connection.worker.base, &connection.deadline, lease.endpoint().address(), limit).await;
+        let now = Instant::now();
+        let outcome = match &dialled {
+            Ok(_) => Outcome::Success { head_after: now - started },
+            Err(error) => error.outcome(),
+        };
+        if let Some(change) = upstream.record(lease.endpoint(), outcome, now) {
+            change.log(&connection.worker.base.shared.log);
+            connection.worker.base.shared.health_changed();
+        }
+        match dialled {
+            Ok(socket) => {
+                connection.connect_time = Some(now - begun);
+                connection.stats.connected(connection.worker.base.shard, now - begun);
+                return Ok(join(connection, listener, socket, lease));
+            }
+            Err(error) => {
+                last = match error {
+                    DialError::Failed(_) => End::ConnectFailed,
+                    DialError::TimedOut => End::ConnectTimeout,
+                    DialError::OutOfDescriptors => return Err(End::Overloaded),
+                };
+                tried.insert(lease.endpoint().id());
+            }
+        }
+    }
+}
+
+/// An endpoint that has not been tried; waits in the upstream's queue where every one is at its cap.
+async fn pick(
+    connection: &Connection,
+    upstream: &Arc<Upstream>,
+    tried: &Tried,
+) -> Result<Result<Lease, PickError>, End> {
+    let now = Instant::now();
+    let random = connection.worker.base.random();
+    let request = PickRequest { now, client: connection.client_ip(), hash: None, random };
+    match upstream.pick(&request, tried) {
+        Err(PickError::Busy) => {}
+        answer => return Ok(answer),
+    }
+    let patience = upstream.plan().queue.timeout;
+    connection.deadline.set(now, patience);
+    let mut waiting = std::pin::pin!(upstream.acquire(&request, tried, now + patience));
+    poll_fn(|cx| match waiting.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+        Poll::Pending if connection.worker.base.is_stopping() => Poll::Ready(Err(End::ShuttingDown)),
+        Poll::Pending => {
+            // So that the end of the process wakes it.
+            let _registered = connection.deadline.is_expired(cx);
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+fn join(connection: &mut Connection, listener: &TcpListener, upstream: Socket, lease: Lease) -> Joined {
+    let plan = &listener.plan;
+    connection.client.set_options(plan.options.keepalive, plan.options.user_timeout);
+    upstream.set_options(plan.options.keepalive, plan.options.user_timeout);
+    let mut first = connection.worker.base.spares.buffers.take();
+    introduce(connection, plan.send_proxy_protocol, &mut first);
+    match connection.ahead.take() {
+        Some(ahead) if first.is_empty() => {
+            connection.worker.base.spares.buffers.put(first);
+            first = ahead;
+        }
+        Some(ahead) => {
+            first.extend(ahead.filled());
+            connection.worker.base.spares.buffers.put(ahead);
+        }
+        None => {}
+    }
+    let terms = Terms {
+        idle: plan.idle_timeout,
+        half_closed: plan.half_close_timeout,
+        on_remove: plan.on_remove,
+        on_down: plan.on_down,
+        upload: plan.upload_rate,
+        download: plan.download_rate,
+    };
+    connection.declared = None;
+    Joined { upstream, lease, first, terms }
+}
+
+/// Writes the PROXY header that tells the endpoint who the client is.
+fn introduce(connection: &Connection, version: SendProxyProtocol, out: &mut Buffer) {
+    if version == SendProxyProtocol::Off {
+        return;
+    }
+    let declared = connection.declared.as_deref();
+    let destination =
+        declared.and_then(|declared| declared.destination).or_else(|| connection.client.local_addr());
+    let endpoints = connection.peer.zip(destination);
+    let mut header = Vec::new();
+    if version == SendProxyProtocol::V1 {
+        write_v1(endpoints, &mut header);
+    } else {
+        let tlvs = declared.map_or(&[][..], |declared| &declared.tlvs);
+        let tlvs: Vec<Tlv> = Tlvs::new(tlvs).map_while(Result::ok).collect();
+        write_v2(endpoints, &tlvs, &mut header)
+            .expect("TLVs that came in a header of the same bound fit into one again");
+    }
+    out.extend(&header);
+}
