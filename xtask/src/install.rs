@@ -5,13 +5,16 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
-/// A program and the Debian package that brings it.
+/// A program, or another file where the path is whole, and the Debian package that brings it.
 pub(crate) struct Tool {
     program: &'static str,
     package: &'static str,
 }
 
 pub(crate) const NGINX: Tool = Tool { program: "nginx", package: "nginx-light" };
+pub(crate) const NGINX_STREAM: Tool =
+    Tool { program: "/usr/lib/nginx/modules/ngx_stream_module.so", package: "libnginx-mod-stream" };
+pub(crate) const IPERF3: Tool = Tool { program: "iperf3", package: "iperf3" };
 pub(crate) const HAPROXY: Tool = Tool { program: "haproxy", package: "haproxy" };
 pub(crate) const WRK: Tool = Tool { program: "wrk", package: "wrk" };
 pub(crate) const VALGRIND: Tool = Tool { program: "valgrind", package: "valgrind" };
@@ -22,6 +25,9 @@ const FOLDERS: [&str; 5] = ["/usr/local/bin", "/usr/bin", "/usr/sbin", "/bin", "
 impl Tool {
     /// The path to call it by.
     pub(crate) fn path(&self) -> String {
+        if self.program.starts_with('/') {
+            return self.program.to_owned();
+        }
         let installed = FOLDERS.iter().map(|folder| format!("{folder}/{}", self.program));
         installed.into_iter().find(|path| Path::new(path).exists()).unwrap_or_else(|| self.program.to_owned())
     }

@@ -1,24 +1,38 @@
 //! Where a case runs: the tools, the folders, the cores and the origin.
 
+use std::fs::Permissions;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::contestant::Kind;
-use super::process::{Companion, Cores};
-use super::{Args, Case};
-use crate::install;
+use super::load::iperf3;
+use super::process::{Companion, Cores, Process};
+use super::{Args, Case, Kind, Plane};
+use crate::install::{self, Tool};
 
-/// A running origin, and room for the contestants' files. Everything in it ends with it.
+/// TCP ports of what stands behind, where every exchange has a connection of its own: a proxy uses one port of its own
+/// for each, and the kernel has some 28,000 for each address it connects to.
+const CONNECT_PORTS: usize = 8;
+
+/// What stands behind the contestants, running, and room for their files. Everything in it ends with it.
 pub(super) struct Lab {
     folder: TempDir,
-    pub(super) origin: SocketAddr,
+    /// Where to pass things on to; never empty.
+    pub(super) origins: Vec<SocketAddr>,
     pub(super) gateway_cores: Cores,
     pub(super) load_cores: Cores,
-    _origin: Companion,
+    _behind: Behind,
+}
+
+/// Held for its end.
+enum Behind {
+    Companion { _companion: Companion },
+    Iperf3 { _server: Process },
 }
 
 impl Lab {
@@ -28,17 +42,8 @@ impl Lab {
             Case::TwoWorkers => (both.clone(), both),
             _ => (Cores(args.gateway_core.to_string()), Cores(args.load_core.to_string())),
         };
-        let mut origin = Companion::start(&load_cores, &["origin"])?;
-        let line = origin.line()?;
-        let address =
-            line.strip_prefix("listening on ").context("the origin did not say where it listens")?;
-        Ok(Self {
-            folder: temporary_folder()?,
-            origin: address.parse()?,
-            gateway_cores,
-            load_cores,
-            _origin: origin,
-        })
+        let (origins, behind) = start_behind(case, &load_cores)?;
+        Ok(Self { folder: temporary_folder()?, origins, gateway_cores, load_cores, _behind: behind })
     }
 
     /// A new empty folder for a contestant's files, in memory where the system has such a place.
@@ -49,26 +54,50 @@ impl Lab {
     }
 }
 
+fn start_behind(case: Case, cores: &Cores) -> anyhow::Result<(Vec<SocketAddr>, Behind)> {
+    if matches!(case, Case::TcpBulk | Case::TcpBulkMany) {
+        let address = free_address()?;
+        return Ok((vec![address], Behind::Iperf3 { _server: iperf3::server(cores, address)? }));
+    }
+    if case.plane() == Plane::Http1 {
+        let mut origin = Companion::start(cores, &["origin"])?;
+        let line = origin.line()?;
+        let address =
+            line.strip_prefix("listening on ").context("the origin did not say where it listens")?;
+        return Ok((vec![address.parse()?], Behind::Companion { _companion: origin }));
+    }
+    let ports = if case == Case::TcpConnect { CONNECT_PORTS } else { 1 };
+    let mut echo = Companion::start(cores, &["echo", "--ports", &ports.to_string()])?;
+    let listening: Value = serde_json::from_str(&echo.line()?)?;
+    let origins = match case.plane() {
+        Plane::Udp => vec![serde_json::from_value(listening["udp"].clone())?],
+        _ => serde_json::from_value(listening["tcp"].clone())?,
+    };
+    Ok((origins, Behind::Companion { _companion: echo }))
+}
+
 /// Checks and brings what the cases need: free cores, packages, Weir's binary.
-pub(super) fn prepare(args: &Args) -> anyhow::Result<()> {
+pub(super) fn prepare(cases: &[Case], args: &Args) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism()?.get();
     ensure!(cores >= 2, "two cores are needed, one for the gateway and one for the load");
-    let wants = |kind| args.only.is_empty() || args.only.contains(&kind);
-    let mut tools = vec![&install::WRK];
-    if wants(Kind::Nginx) {
-        tools.push(&install::NGINX);
-    }
-    if wants(Kind::Haproxy) {
-        tools.push(&install::HAPROXY);
-    }
-    if args.cases.is_empty() || args.cases.contains(&Case::Routes) {
-        tools.push(&install::VALGRIND);
-    }
-    install::install(&tools)?;
-    if wants(Kind::Weir) && !args.no_build {
+    install::install(&tools(cases, args))?;
+    if args.wants(Kind::Weir) && !args.no_build {
         cargo(&["build", "--release", "--package", "weir"])?;
     }
     crate::hold::raise_descriptor_limit()
+}
+
+fn tools(cases: &[Case], args: &Args) -> Vec<&'static Tool> {
+    let any = |wanted: fn(Case) -> bool| cases.iter().any(|&case| wanted(case));
+    let wanted = [
+        (&install::WRK, any(|case| case.plane() == Plane::Http1)),
+        (&install::IPERF3, any(|case| matches!(case, Case::TcpBulk | Case::TcpBulkMany))),
+        (&install::VALGRIND, cases.contains(&Case::Routes)),
+        (&install::NGINX, args.wants(Kind::Nginx)),
+        (&install::NGINX_STREAM, args.wants(Kind::Nginx) && any(|case| case.plane() != Plane::Http1)),
+        (&install::HAPROXY, args.wants(Kind::Haproxy)),
+    ];
+    wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(tool, _)| tool).collect()
 }
 
 /// Runs cargo in the workspace.
@@ -112,5 +141,8 @@ pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
 fn temporary_folder() -> anyhow::Result<TempDir> {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    folder.context("cannot make a temporary folder")
+    let folder = folder.context("cannot make a temporary folder")?;
+    // Some contestants run, or have workers that run, as a user without privileges.
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+    Ok(folder)
 }

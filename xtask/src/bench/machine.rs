@@ -8,8 +8,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use sha1::{Digest, Sha1};
 
-use super::contestant::Kind;
-use super::{Args, lab};
+use super::{Args, Kind, Plane, lab};
 use crate::install;
 
 /// The time as the names of run folders have it: `2026-11-21T0405`, UTC.
@@ -18,7 +17,7 @@ pub(super) fn now() -> anyhow::Result<String> {
 }
 
 /// Kernel, processor, versions, settings of the run and fingerprints of the configurations, as a Markdown list.
-pub(super) fn describe(args: &Args) -> anyhow::Result<String> {
+pub(super) fn describe(plane: Plane, args: &Args) -> anyhow::Result<String> {
     let mut text = String::new();
     let mut item =
         |name: &str, value: String| writeln!(text, "- {name}: {value}").expect("a String takes all");
@@ -29,16 +28,29 @@ pub(super) fn describe(args: &Args) -> anyhow::Result<String> {
     item("revision", revision()?);
     item("nginx", version(&install::NGINX.path(), "-v"));
     item("haproxy", version(&install::HAPROXY.path(), "-v"));
-    item("wrk", version(&install::WRK.path(), "-v"));
+    match plane {
+        Plane::Http1 => item("wrk", version(&install::WRK.path(), "-v")),
+        Plane::Tcp => {
+            item("iperf3", version(&install::IPERF3.path(), "--version"));
+            item("congestion control", setting("net/ipv4/tcp_congestion_control")?);
+            item("pages in pipes of an unprivileged user", setting("fs/pipe-user-pages-soft")?);
+        }
+        Plane::Udp => {}
+    }
     item("rounds", args.rounds.to_string());
     item("seconds", args.seconds.to_string());
     item("gateway core", args.gateway_core.to_string());
     item("load core", args.load_core.to_string());
     for kind in Kind::value_variants() {
-        let template = fs::read(lab::bench_folder()?.join(kind.template()))?;
-        item(kind.template(), format!("SHA-1 {}", hexadecimal(&Sha1::digest(template))));
+        let Some(name) = kind.template(plane) else { continue };
+        let template = fs::read(lab::bench_folder()?.join(name))?;
+        item(name, format!("SHA-1 {}", hexadecimal(&Sha1::digest(template))));
     }
     Ok(text)
+}
+
+fn setting(name: &str) -> anyhow::Result<String> {
+    Ok(fs::read_to_string(format!("/proc/sys/{name}"))?.trim().to_owned())
 }
 
 fn processor() -> anyhow::Result<String> {

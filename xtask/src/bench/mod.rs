@@ -1,20 +1,27 @@
-//! `cargo xtask bench http1`: Weir beside nginx and HAProxy, in one run, on pinned cores.
+//! `cargo xtask bench http1`, `tcp` and `udp`: Weir beside nginx and HAProxy, in one run, on pinned cores.
 
 mod callgrind;
+mod case;
 mod cases;
 mod contestant;
 mod cpu;
+mod entry;
 mod lab;
+mod load;
 mod machine;
+mod probe;
 mod process;
+mod quantity;
 mod report;
 mod sampling;
+mod seen;
 mod stats;
 mod template;
-mod wrk;
 
-use clap::ValueEnum;
-use contestant::Kind;
+use anyhow::ensure;
+use case::Case;
+pub(crate) use case::Plane;
+use entry::{Entry, Kind};
 
 /// What every case can be told.
 #[derive(clap::Args)]
@@ -31,12 +38,12 @@ pub(crate) struct Args {
     /// Seconds of load per measurement, after one second of warm-up
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Connections of wrk; by default 64, and 16 for 1 MiB bodies
+    /// Connections or clients of a load; by default 64, 16 for 1 MiB bodies, and iperf3's 1 and 100
     #[arg(long)]
     connections: Option<usize>,
-    /// Idle connections of the case `idle`
-    #[arg(long, default_value_t = 10_000)]
-    idle: usize,
+    /// What is held: by default 10,000 connections for `idle`, 9,000 for `tcp-idle`, 15,000 sessions for `udp-sessions`
+    #[arg(long)]
+    idle: Option<usize>,
     /// Minutes of the case `soak`
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
@@ -49,56 +56,44 @@ pub(crate) struct Args {
     /// The gateway's core; the load and the origin take --load-core
     #[arg(long, default_value_t = 0)]
     gateway_core: usize,
-    /// The core of wrk and the origin
+    /// The core of the load and of what stands behind the gateway
     #[arg(long, default_value_t = 1)]
     load_core: usize,
 }
 
-/// One question the bench answers.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Case {
-    /// CPU per request: GET, 128-byte body, 64 connections
-    Get128,
-    /// The same with JSON access logs on
-    Get128Log,
-    /// CPU per GB with 1 MiB bodies
-    Body1m,
-    /// CPU per request with two workers against one, on the same two cores
-    TwoWorkers,
-    /// Resident memory per idle keep-alive connection
-    Idle,
-    /// Lookup and reload with 10,000 routes
-    Routes,
-    /// Resident memory over time, under load, reloads and held streams
-    Soak,
-}
+impl Args {
+    /// Whom a case measures, without those that `--only` leaves out.
+    fn entries(&self, case: Case) -> Vec<Entry> {
+        let mut entries = case.entries();
+        entries.retain(|entry| self.wants(entry.kind));
+        entries
+    }
 
-impl Case {
-    /// The name on the command line and in folders and templates.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Get128 => "get128",
-            Self::Get128Log => "get128-log",
-            Self::Body1m => "body1m",
-            Self::TwoWorkers => "two-workers",
-            Self::Idle => "idle",
-            Self::Routes => "routes",
-            Self::Soak => "soak",
+    fn wants(&self, kind: Kind) -> bool {
+        self.only.is_empty() || self.only.contains(&kind)
+    }
+
+    /// The cases to run; an error when one belongs to another plane.
+    fn cases_of(&self, plane: Plane) -> anyhow::Result<Vec<Case>> {
+        for case in &self.cases {
+            let (name, own) = (case.name(), case.plane());
+            ensure!(own == plane, "`{name}` is a case of `bench {}`", format!("{own:?}").to_lowercase());
         }
+        Ok(if self.cases.is_empty() { Case::all_of(plane) } else { self.cases.clone() })
     }
 }
 
 /// Runs the cases one after the other; a case that cannot run is an error at once.
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    lab::prepare(args)?;
-    let cases = if args.cases.is_empty() { Case::value_variants() } else { &args.cases };
-    for &case in cases {
+pub(crate) fn run(plane: Plane, args: &Args) -> anyhow::Result<()> {
+    let cases = args.cases_of(plane)?;
+    lab::prepare(&cases, args)?;
+    for case in cases {
         println!("\n== {}", case.name());
         match case {
-            Case::Get128 | Case::Get128Log | Case::Body1m | Case::TwoWorkers => cases::load::run(case, args)?,
-            Case::Idle => cases::idle::run(args)?,
+            Case::Idle | Case::TcpIdle | Case::UdpSessions => cases::idle::run(case, args)?,
             Case::Routes => cases::routes::run(args)?,
             Case::Soak => cases::soak::run(args)?,
+            _ => cases::load::run(case, args)?,
         }
     }
     Ok(())

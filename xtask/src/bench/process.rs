@@ -29,6 +29,25 @@ pub(super) fn pinned(cores: &Cores, program: &str) -> Command {
     command
 }
 
+/// The same, run by a user without privileges when the bench is run by root.
+pub(super) fn pinned_unprivileged(cores: &Cores, program: &str) -> Command {
+    let inner = pinned(cores, program);
+    if !rustix::process::geteuid().is_root() {
+        return inner;
+    }
+    let mut command = Command::new("setpriv");
+    // A change of user forgets the signal of the parent's death: it is asked for afterwards.
+    command.args(["--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]);
+    command.arg(inner.get_program()).args(inner.get_args());
+    command
+}
+
+/// The path of this program, whose other tasks are companions of the bench.
+pub(super) fn own_program() -> anyhow::Result<String> {
+    let own = std::env::current_exe().context("cannot find the running program")?;
+    Ok(own.to_str().context("the path of the running program is not UTF-8")?.to_owned())
+}
+
 impl Process {
     pub(super) fn start(command: &mut Command) -> anyhow::Result<Self> {
         let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
@@ -90,9 +109,7 @@ pub(super) struct Companion {
 impl Companion {
     /// Starts `cargo xtask ARGUMENTS` from this same executable.
     pub(super) fn start(cores: &Cores, arguments: &[&str]) -> anyhow::Result<Self> {
-        let own = std::env::current_exe().context("cannot find the running program")?;
-        let own = own.to_str().context("the path of the running program is not UTF-8")?;
-        let mut command = pinned(cores, own);
+        let mut command = pinned(cores, &own_program()?);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::start(&mut command)?;
         let output = process.child.stdout.take().context("no output pipe")?;

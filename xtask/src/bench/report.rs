@@ -64,7 +64,7 @@ impl Report {
         let name = format!("{}-{}", machine::now()?, self.case.name());
         let folder = lab::bench_folder()?.join("runs").join(&name);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make bench/runs/{name}"))?;
-        let machine = machine::describe(args)?;
+        let machine = machine::describe(self.case.plane(), args)?;
         let summary = format!("# {}\n\n{findings}\n## Machine and versions\n\n{machine}", self.case.name());
         fs::write(folder.join("summary.md"), summary)?;
         fs::write(folder.join("raw.csv"), self.raw.join("\n") + "\n")?;

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use super::Args;
+use anyhow::Context;
+
 use super::contestant::Contestant;
 use super::cpu::Cpu;
+use super::load::Load;
+use super::quantity::quantities;
+use super::seen::Seen;
 use super::stats::Spread;
-use super::wrk::{Load, Seen};
+use super::{Args, Case};
 
 /// Load before each measurement, so that connections and caches are there.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -35,6 +39,15 @@ impl Sample {
         self.cpu.total().as_secs_f64() * 1e3 / (self.seen.bytes / 1e9)
     }
 
+    /// The part of it spent in the kernel.
+    pub(super) fn system_ms_per_gb(&self) -> f64 {
+        self.cpu.system.as_secs_f64() * 1e3 / (self.seen.bytes / 1e9)
+    }
+
+    pub(super) fn gb_per_second(&self) -> f64 {
+        self.seen.bytes / 1e9 / self.seen.seconds
+    }
+
     pub(super) fn requests_per_second(&self) -> f64 {
         self.seen.requests / self.seen.seconds
     }
@@ -46,23 +59,25 @@ impl Sample {
 }
 
 /// Measures each contestant once per round; every round starts with another one.
-pub(super) fn alternate(contestants: &[Contestant], load: &Load, args: &Args) -> anyhow::Result<Vec<Sample>> {
+pub(super) fn alternate(
+    case: Case,
+    contestants: &[Contestant],
+    load: &dyn Load,
+    args: &Args,
+) -> anyhow::Result<Vec<Sample>> {
+    let quantities = quantities(case);
     let mut samples = Vec::new();
-    for round in 0..args.rounds {
+    for round in 1..=args.rounds {
         for turn in 0..contestants.len() {
-            let contestant = &contestants[(round + turn) % contestants.len()];
-            let sample = measure(contestant, load, args.seconds, round + 1)?;
-            println!(
-                "round {}/{} {:<10} {:>7.2} µs/request {:>6.0} ms/GB {:>8.0} requests/s busy {:.2} failed {}",
-                sample.round,
-                args.rounds,
-                sample.contestant,
-                sample.cpu_us_per_request(),
-                sample.cpu_ms_per_gb(),
-                sample.requests_per_second(),
-                sample.busy(),
-                sample.seen.failed,
-            );
+            let contestant = &contestants[(round - 1 + turn) % contestants.len()];
+            let sample = measure(contestant, load, args.seconds, round)
+                .with_context(|| format!("measuring {}", contestant.label))?;
+            let numbers = quantities
+                .iter()
+                .map(|quantity| format!("{:>8.2} {}", (quantity.of)(&sample), quantity.title))
+                .collect::<String>();
+            let (rounds, label, failed) = (args.rounds, &sample.contestant, sample.seen.failed);
+            println!("round {round}/{rounds} {label:<15}{numbers}, failed {failed}");
             samples.push(sample);
         }
     }
@@ -74,7 +89,7 @@ pub(super) fn spread(samples: &[Sample], contestant: &str, of: impl Fn(&Sample) 
     Spread::of(samples.iter().filter(|sample| sample.contestant == contestant).map(of))
 }
 
-fn measure(contestant: &Contestant, load: &Load, seconds: u64, round: usize) -> anyhow::Result<Sample> {
+fn measure(contestant: &Contestant, load: &dyn Load, seconds: u64, round: usize) -> anyhow::Result<Sample> {
     contestant.empty_access_log()?;
     load.apply(contestant.address, WARM_UP)?;
     contestant.empty_access_log()?;

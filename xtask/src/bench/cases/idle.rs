@@ -1,19 +1,37 @@
-//! Resident memory of idle keep-alive connections.
+//! Resident memory of what lies idle: connections kept alive, relayed connections, UDP sessions.
 
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::bench::contestant::{Contestant, Kind};
+use crate::bench::contestant::Contestant;
 use crate::bench::lab::Lab;
 use crate::bench::process::Companion;
-use crate::bench::report::Report;
-use crate::bench::{Args, Case};
+use crate::bench::report::{Report, need};
+use crate::bench::{Args, Case, Entry, Kind};
 
-/// Most resident bytes per idle connection.
-const BYTES_MAX: f64 = 1536.0;
+/// What is held, and what of it is asked.
+struct Question {
+    count: usize,
+    /// How `hold` uses it.
+    usage: &'static str,
+    /// What it is called.
+    noun: &'static str,
+    /// Most resident bytes each.
+    bytes_max: f64,
+}
+
+impl Question {
+    fn of(case: Case, args: &Args) -> Self {
+        let (count, usage, noun, bytes_max) = match case {
+            Case::TcpIdle => (9_000, "echo", "connection", 2_560.0),
+            Case::UdpSessions => (15_000, "datagram", "session", 1_536.0),
+            _ => (10_000, "get", "connection", 1_536.0),
+        };
+        Self { count: args.idle.unwrap_or(count), usage, noun, bytes_max }
+    }
+}
 
 /// Connections opened, used and closed before the first reading, so that what is built once is there.
 const WARM_UP: usize = 200;
@@ -21,27 +39,25 @@ const WARM_UP: usize = 200;
 /// How long connections lie idle before the second reading: buffers may be given back with a delay.
 const SETTLE: Duration = Duration::from_secs(3);
 
-pub(in crate::bench) fn run(args: &Args) -> anyhow::Result<()> {
-    let columns = ["contestant", "connections", "before KiB", "after KiB", "bytes/connection", "still alive"];
-    let mut report =
-        Report::new(Case::Idle, "contestant,connections,before_bytes,after_bytes,alive", &columns);
-    let lab = Lab::open(Case::Idle, args)?;
-    for &kind in Kind::value_variants() {
-        if !args.only.is_empty() && !args.only.contains(&kind) {
-            continue;
-        }
-        println!("{}: {} connections", kind.name(), args.idle);
-        let reading = measure(&lab, kind, args.idle)?;
-        let Reading { before, after, alive } = reading;
-        let each = after.saturating_sub(before) as f64 / args.idle as f64;
-        report.raw(format!("{},{},{before},{after},{alive}", kind.name(), args.idle));
-        let sizes = [before / 1024, after / 1024].map(|kib| kib.to_string());
-        let [before, after] = sizes;
-        let (name, count) = (kind.name().to_owned(), args.idle.to_string());
-        report.row(vec![name, count, before, after, format!("{each:.0}"), alive.to_string()]);
-        if kind == Kind::Weir {
-            report.verdict("resident bytes per idle connection", each, BYTES_MAX);
-            report.verdict("idle connections lost", args.idle as f64 - alive as f64, 0.0);
+pub(in crate::bench) fn run(case: Case, args: &Args) -> anyhow::Result<()> {
+    let Question { count, usage, noun, bytes_max } = Question::of(case, args);
+    let (plural, each) = (format!("{noun}s"), format!("bytes/{noun}"));
+    let columns = ["contestant", &plural, "before KiB", "after KiB", &each, "still alive"];
+    let mut report = Report::new(case, "contestant,count,before_bytes,after_bytes,alive", &columns);
+    let entries = args.entries(case);
+    need(!entries.is_empty(), "a contestant")?;
+    let lab = Lab::open(case, args)?;
+    for entry in entries {
+        let label = entry.label.clone();
+        println!("{label}: {count} {plural}");
+        let Reading { before, after, alive } = measure(&lab, case, &entry, count, usage)?;
+        let each = after.saturating_sub(before) as f64 / count as f64;
+        report.raw(format!("{label},{count},{before},{after},{alive}"));
+        let [before, after] = [before / 1024, after / 1024].map(|kib| kib.to_string());
+        report.row(vec![label, count.to_string(), before, after, format!("{each:.0}"), alive.to_string()]);
+        if entry.kind == Kind::Weir {
+            report.verdict(format!("resident bytes per idle {noun}"), each, bytes_max);
+            report.verdict(format!("idle {plural} lost"), count as f64 - alive as f64, 0.0);
         }
     }
     report.finish(args)
@@ -54,13 +70,13 @@ struct Reading {
     alive: u64,
 }
 
-fn measure(lab: &Lab, kind: Kind, count: usize) -> anyhow::Result<Reading> {
-    let contestant = Contestant::start(lab, Case::Idle, kind, 1)?;
-    let warmed = Held::open(lab, &contestant, WARM_UP, &[])?;
+fn measure(lab: &Lab, case: Case, entry: &Entry, count: usize, usage: &str) -> anyhow::Result<Reading> {
+    let contestant = Contestant::start(lab, case, entry)?;
+    let warmed = Held::open(lab, &contestant, WARM_UP, usage)?;
     ensure!(warmed.close()? == WARM_UP as u64, "{} lost connections of the warm-up", contestant.label);
     std::thread::sleep(SETTLE);
     let before = contestant.resident_bytes()?;
-    let held = Held::open(lab, &contestant, count, &[])?;
+    let held = Held::open(lab, &contestant, count, usage)?;
     std::thread::sleep(SETTLE);
     let after = contestant.resident_bytes()?;
     Ok(Reading { before, after, alive: held.close()? })
@@ -72,15 +88,15 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Opens `count` connections, each used once; returns when all are open.
+    /// Opens `count` connections or sessions, each used once in the way of `hold --kind`; returns when all are open.
     pub(super) fn open(
         lab: &Lab,
         contestant: &Contestant,
         count: usize,
-        more: &[&str],
+        usage: &str,
     ) -> anyhow::Result<Self> {
         let (to, count_text) = (contestant.address.to_string(), count.to_string());
-        let arguments = [&["hold", "--to", &to, "--count", &count_text], more].concat();
+        let arguments = ["hold", "--to", &to, "--count", &count_text, "--kind", usage];
         let mut holder = Companion::start(&lab.load_cores, &arguments)?;
         let open = number(&holder.line()?, "open")?;
         ensure!(open == count as u64, "only {open} of {count} connections opened");

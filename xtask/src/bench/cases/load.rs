@@ -1,24 +1,24 @@
-//! CPU under load: `get128`, `get128-log`, `body1m` and `two-workers`.
+//! CPU under load.
 
-use clap::ValueEnum;
-
-use crate::bench::contestant::{Contestant, Kind};
+use crate::bench::contestant::Contestant;
 use crate::bench::lab::Lab;
-use crate::bench::report::Report;
+use crate::bench::load::Load;
+use crate::bench::load::exchange::Exchange;
+use crate::bench::load::iperf3::Iperf3;
+use crate::bench::load::wrk::Wrk;
+use crate::bench::quantity::quantities;
+use crate::bench::report::{Report, need};
 use crate::bench::sampling::{Sample, alternate, spread};
-use crate::bench::wrk::Load;
 use crate::bench::{Args, Case};
-
-/// Limits of the targets, as ratios.
-const GET128_MAX: f64 = 0.80;
-const GET128_LOG_MAX: f64 = 0.85;
-const BODY1M_MAX: f64 = 1.0;
-const TWO_WORKERS_MAX: f64 = 1.15;
+use crate::exchange::Kind;
 
 pub(in crate::bench) fn run(case: Case, args: &Args) -> anyhow::Result<()> {
+    let entries = args.entries(case);
+    need(!entries.is_empty(), "a contestant")?;
     let lab = Lab::open(case, args)?;
-    let contestants = start(&lab, case, args)?;
-    let samples = alternate(&contestants, &load(&lab, case, args), args)?;
+    let contestants: Vec<_> =
+        entries.iter().map(|entry| Contestant::start(&lab, case, entry)).collect::<Result<_, _>>()?;
+    let samples = alternate(case, &contestants, &*load(&lab, case, args), args)?;
     if case == Case::Get128Log {
         for contestant in &contestants {
             anyhow::ensure!(contestant.access_log_lines() > 0, "{} wrote no access log", contestant.label);
@@ -27,118 +27,113 @@ pub(in crate::bench) fn run(case: Case, args: &Args) -> anyhow::Result<()> {
     report(case, &contestants, &samples).finish(args)
 }
 
-fn start(lab: &Lab, case: Case, args: &Args) -> anyhow::Result<Vec<Contestant>> {
-    let workers: &[usize] = if case == Case::TwoWorkers { &[1, 2] } else { &[1] };
-    let mut contestants = Vec::new();
-    for &kind in Kind::value_variants() {
-        // HAProxy writes access logs only to a syslog server, which is another job.
-        let compared = case != Case::Get128Log || kind != Kind::Haproxy;
-        if compared && (args.only.is_empty() || args.only.contains(&kind)) {
-            for &count in workers {
-                contestants.push(Contestant::start(lab, case, kind, count)?);
-            }
+fn load(lab: &Lab, case: Case, args: &Args) -> Box<dyn Load> {
+    let cores = lab.load_cores.clone();
+    let clients = args.connections.unwrap_or(match case {
+        Case::Body1m => 16,
+        Case::TcpBulk => 1,
+        Case::TcpBulkMany => 100,
+        _ => 64,
+    });
+    match case {
+        Case::TcpBulk | Case::TcpBulkMany => Box::new(Iperf3 { streams: clients, cores }),
+        Case::TcpExchange => Box::new(Exchange { kind: Kind::Long, clients, bytes: 100, cores }),
+        Case::TcpConnect => Box::new(Exchange { kind: Kind::Connect, clients, bytes: 100, cores }),
+        Case::UdpEcho => Box::new(Exchange { kind: Kind::Datagram, clients, bytes: 64, cores }),
+        _ => {
+            let path = if case == Case::Body1m { "/1m" } else { "/128" };
+            let threads = if case == Case::TwoWorkers { 2 } else { 1 };
+            Box::new(Wrk { path, connections: clients, threads, cores })
         }
-    }
-    Ok(contestants)
-}
-
-fn load(lab: &Lab, case: Case, args: &Args) -> Load {
-    let (path, connections) = match case {
-        Case::Body1m => ("/1m", 16),
-        _ => ("/128", 64),
-    };
-    let threads = if case == Case::TwoWorkers { 2 } else { 1 };
-    Load {
-        path,
-        connections: args.connections.unwrap_or(connections),
-        threads,
-        cores: lab.load_cores.clone(),
     }
 }
 
 fn report(case: Case, contestants: &[Contestant], samples: &[Sample]) -> Report {
-    let raw = "round,contestant,requests,bytes,seconds,cpu_seconds,cpu_us_per_request,system_us_per_request,cpu_ms_per_gb,requests_per_second,\
-               p50_us,p99_us,failed";
-    let columns = [
-        "contestant",
-        "CPU µs/request",
-        "of it kernel",
-        "CPU ms/GB",
-        "requests/s",
-        "p50 µs",
-        "p99 µs",
-        "cores busy",
-        "failed",
-    ];
+    let raw = "round,contestant,requests,bytes,seconds,cpu_seconds,system_seconds,p50_us,p99_us,failed";
+    let quantities = quantities(case);
+    let titles = quantities.iter().map(|quantity| quantity.title.as_str());
+    let columns: Vec<_> = ["contestant"].into_iter().chain(titles).chain(["failed"]).collect();
     let mut report = Report::new(case, raw, &columns);
     for sample in samples {
-        let (seen, cpu) = (sample.seen, sample.cpu.total().as_secs_f64());
+        let (seen, cpu) = (sample.seen, sample.cpu);
         report.raw(format!(
-            "{},{},{},{},{:.3},{cpu:.3},{:.3},{:.3},{:.1},{:.0},{},{},{}",
+            "{},{},{},{},{:.3},{:.3},{:.3},{},{},{}",
             sample.round,
             sample.contestant,
             seen.requests,
             seen.bytes,
             seen.seconds,
-            sample.cpu_us_per_request(),
-            sample.system_us_per_request(),
-            sample.cpu_ms_per_gb(),
-            sample.requests_per_second(),
+            cpu.total().as_secs_f64(),
+            cpu.system.as_secs_f64(),
             seen.p50_us,
             seen.p99_us,
             seen.failed,
         ));
     }
-    for contestant in contestants {
-        let quantities: [fn(&Sample) -> f64; 7] = [
-            Sample::cpu_us_per_request,
-            Sample::system_us_per_request,
-            Sample::cpu_ms_per_gb,
-            Sample::requests_per_second,
-            |sample| sample.seen.p50_us,
-            |sample| sample.seen.p99_us,
-            Sample::busy,
-        ];
-        let mut cells = vec![contestant.label.clone()];
-        let spreads = quantities.map(|of| spread(samples, &contestant.label, of));
-        cells.extend(
-            spreads.into_iter().map(|spread| spread.map_or_else(String::new, |spread| spread.to_string())),
-        );
-        cells.push(failed(samples, &contestant.label).to_string());
-        report.row(cells);
+    for Contestant { label, .. } in contestants {
+        let spreads = quantities.iter().filter_map(|quantity| spread(samples, label, quantity.of));
+        let spreads = spreads.map(|spread| spread.to_string());
+        let failed = failed(samples, label).to_string();
+        report.row([label.clone()].into_iter().chain(spreads).chain([failed]).collect());
     }
     judge(case, samples, &mut report);
     report
 }
 
-/// Adds the targets whose contestants were all measured.
-fn judge(case: Case, samples: &[Sample], report: &mut Report) {
-    let request = |label: &str| Some(spread(samples, label, Sample::cpu_us_per_request)?.median);
-    let gigabyte = |label: &str| Some(spread(samples, label, Sample::cpu_ms_per_gb)?.median);
-    let weir = Kind::Weir.name();
-    let (what, ratio, limit) = match case {
+/// A ratio that must not exceed its limit.
+struct Target {
+    what: &'static str,
+    ours: &'static str,
+    /// Of several, the better one counts.
+    theirs: &'static [&'static str],
+    of: fn(&Sample) -> f64,
+    limit: f64,
+}
+
+fn targets(case: Case) -> Vec<Target> {
+    let target = |what, theirs, of, limit| Target { what, ours: "weir", theirs, of, limit };
+    let each = Sample::cpu_us_per_request;
+    let gb = Sample::cpu_ms_per_gb;
+    match case {
         Case::Get128 => {
-            let better = [request("nginx"), request("haproxy")].into_iter().flatten().reduce(f64::min);
-            ("CPU per request, weir / better peer", divide(request(weir), better), GET128_MAX)
+            vec![target("CPU per request, weir / better peer", &["nginx", "haproxy"], each, 0.80)]
         }
-        Case::Get128Log => {
-            ("CPU per request, weir / nginx", divide(request(weir), request("nginx")), GET128_LOG_MAX)
+        Case::Get128Log => vec![target("CPU per request, weir / nginx", &["nginx"], each, 0.85)],
+        Case::Body1m => vec![target("CPU per GB, weir / haproxy", &["haproxy"], gb, 1.0)],
+        Case::TwoWorkers => {
+            let what = "CPU per request, two workers / one";
+            vec![Target { what, ours: "weir-2", theirs: &["weir"], of: each, limit: 1.15 }]
         }
-        Case::Body1m => {
-            ("CPU per GB, weir / haproxy", divide(gigabyte(weir), gigabyte("haproxy")), BODY1M_MAX)
-        }
-        _ => {
-            ("CPU per request, two workers / one", divide(request("weir-2"), request(weir)), TWO_WORKERS_MAX)
-        }
-    };
-    if let Some(ratio) = ratio {
-        report.verdict(what, ratio, limit);
-        report.verdict("failed requests of weir", failed(samples, weir) + failed(samples, "weir-2"), 0.0);
+        Case::TcpBulk => vec![
+            target("CPU per GB, weir / haproxy splicing", &["haproxy"], gb, 1.0),
+            target("CPU per GB, weir / nginx", &["nginx"], gb, 0.40),
+        ],
+        Case::TcpExchange => vec![target("CPU per exchange, weir / haproxy", &["haproxy"], each, 1.0)],
+        Case::TcpConnect => vec![target("CPU per connection, weir / haproxy", &["haproxy"], each, 1.0)],
+        Case::UdpEcho => vec![target("CPU per echo, weir / nginx", &["nginx"], each, 0.70)],
+        _ => vec![],
     }
 }
 
-fn divide(ours: Option<f64>, theirs: Option<f64>) -> Option<f64> {
-    Some(ours? / theirs?)
+/// Adds the targets whose contestants were all measured.
+fn judge(case: Case, samples: &[Sample], report: &mut Report) {
+    for Target { what, ours, theirs, of, limit } in targets(case) {
+        let median = |label: &str| Some(spread(samples, label, of)?.median);
+        let better = theirs.iter().filter_map(|label| median(label)).reduce(f64::min);
+        if let (Some(ours), Some(theirs)) = (median(ours), better) {
+            report.verdict(what, ours / theirs, limit);
+        }
+    }
+    if samples.iter().any(|sample| is_weir(&sample.contestant)) {
+        let ours = samples.iter().filter(|sample| is_weir(&sample.contestant));
+        // A datagram may be lost; that is ours to answer for as far as nginx does better.
+        let allowed = if case == Case::UdpEcho { failed(samples, "nginx") } else { 0.0 };
+        report.verdict("failures of weir", ours.map(|sample| sample.seen.failed).sum(), allowed);
+    }
+}
+
+fn is_weir(label: &str) -> bool {
+    label.split('-').next() == Some("weir")
 }
 
 fn failed(samples: &[Sample], label: &str) -> f64 {

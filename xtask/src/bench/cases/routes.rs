@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::bench::contestant::{Contestant, Kind};
+use crate::bench::contestant::Contestant;
 use crate::bench::lab::{self, Lab};
+use crate::bench::load::wrk::Wrk;
 use crate::bench::report::{Report, need};
 use crate::bench::stats::Spread;
-use crate::bench::wrk::Load;
-use crate::bench::{Args, Case, callgrind};
+
+use crate::bench::{Args, Case, Entry, Kind, callgrind};
 
 const FEW: u64 = 10;
 const MANY: u64 = 10_000;
@@ -26,7 +27,7 @@ const RELOAD_MS_MAX: f64 = 200.0;
 const RELOAD_PAUSE: Duration = Duration::from_millis(300);
 
 pub(in crate::bench) fn run(args: &Args) -> anyhow::Result<()> {
-    need(args.only.is_empty() || args.only.contains(&Kind::Weir), "weir")?;
+    need(args.wants(Kind::Weir), "weir")?;
     let mut report = Report::new(Case::Routes, "quantity,value", &["quantity", "value"]);
     lookups(args, &mut report)?;
     reloads(args, &mut report)?;
@@ -60,9 +61,9 @@ fn lookup(routes: u64) -> anyhow::Result<f64> {
 
 fn reloads(args: &Args, report: &mut Report) -> anyhow::Result<()> {
     let lab = Lab::open(Case::Routes, args)?;
-    let contestant = Contestant::start(&lab, Case::Routes, Kind::Weir, 1)?;
+    let contestant = Contestant::start(&lab, Case::Routes, &Entry::of(Kind::Weir))?;
     let base = fs::read_to_string(&contestant.configuration)?;
-    let load = Load { path: "/128", connections: 64, threads: 1, cores: lab.load_cores.clone() };
+    let load = Wrk { path: "/128", connections: 64, threads: 1, cores: lab.load_cores.clone() };
     fs::write(&contestant.configuration, with_routes(&base, MANY, 0))?;
     contestant.reload()?;
 

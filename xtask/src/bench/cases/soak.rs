@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::idle::Held;
-use crate::bench::contestant::{Contestant, Kind};
+use crate::bench::contestant::Contestant;
 use crate::bench::lab::Lab;
+use crate::bench::load::wrk::Wrk;
 use crate::bench::report::{Report, need};
-use crate::bench::wrk::Load;
-use crate::bench::{Args, Case};
+
+use crate::bench::{Args, Case, Entry, Kind};
 
 /// Upgraded streams held from start to end.
 const STREAMS: usize = 1_000;
@@ -25,12 +26,12 @@ const FIRST_READING: f64 = 0.2;
 const GROWTH_MAX: f64 = 1.05;
 
 pub(in crate::bench) fn run(args: &Args) -> anyhow::Result<()> {
-    need(args.only.is_empty() || args.only.contains(&Kind::Weir), "weir")?;
+    need(args.wants(Kind::Weir), "weir")?;
     let whole = Duration::from_secs_f64(args.minutes * 60.0);
     let lab = Lab::open(Case::Soak, args)?;
-    let contestant = Contestant::start(&lab, Case::Soak, Kind::Weir, 1)?;
-    let held = Held::open(&lab, &contestant, STREAMS, &["--upgrade"])?;
-    let load = Load { path: "/128", connections: 64, threads: 1, cores: lab.load_cores.clone() };
+    let contestant = Contestant::start(&lab, Case::Soak, &Entry::of(Kind::Weir))?;
+    let held = Held::open(&lab, &contestant, STREAMS, "upgrade")?;
+    let load = Wrk { path: "/128", connections: 64, threads: 1, cores: lab.load_cores.clone() };
     let running = load.start(contestant.address, whole)?;
 
     let readings = watch(&contestant, whole)?;

@@ -1,14 +1,17 @@
-//! A client that opens many connections, uses each once, and holds them all.
+//! A client that opens many connections or UDP sessions, uses each once, and holds them all.
 //!
 //! It is a process of its own, since ten thousand descriptors leave little of a usual limit for anything else.
 //! It prints one JSON line when all are open, waits for the end of standard input, checks that every connection still
 //! works, and prints a second line.
+
+mod datagram;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use clap::ValueEnum;
 use memchr::memmem;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
@@ -33,25 +36,43 @@ pub(crate) struct Args {
     /// Connections to open
     #[arg(long, default_value_t = 10_000)]
     count: usize,
-    /// Upgrade each connection to WebSocket instead of sending a GET
-    #[arg(long)]
-    upgrade: bool,
+    /// What each is used for
+    #[arg(long, value_enum, default_value = "get")]
+    kind: Kind,
+}
+
+/// What a connection is used for.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// A GET over HTTP/1.1, kept alive
+    Get,
+    /// An upgrade to WebSocket
+    Upgrade,
+    /// Bytes over TCP that must come back
+    Echo,
+    /// A datagram over UDP that must come back
+    Datagram,
 }
 
 /// Opens, holds, checks; fails when a connection cannot be opened.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     raise_descriptor_limit()?;
-    let kind = if args.upgrade { Kind::Upgraded } else { Kind::KeepAlive };
-    let mut streams = Vec::with_capacity(args.count);
-    while streams.len() < args.count {
-        let wave = WAVE.min(args.count - streams.len());
-        streams.extend(
-            open(args.to, wave, kind).with_context(|| format!("after {} connections", streams.len()))?,
-        );
+    match args.kind {
+        Kind::Datagram => {
+            let sockets = datagram::open(args.to, args.count)?;
+            hold(sockets.len(), || datagram::alive(&sockets))
+        }
+        kind => {
+            let mut streams = open_all(args.to, args.count, kind)?;
+            hold(streams.len(), || alive(&mut streams, kind))
+        }
     }
-    println!("{}", json!({ "open": streams.len() }));
+}
+
+fn hold(open: usize, alive: impl FnOnce() -> usize) -> anyhow::Result<()> {
+    println!("{}", json!({ "open": open }));
     std::io::stdin().read_to_end(&mut Vec::new())?;
-    println!("{}", json!({ "alive": alive(&mut streams, kind) }));
+    println!("{}", json!({ "alive": alive() }));
     Ok(())
 }
 
@@ -62,33 +83,37 @@ pub(crate) fn raise_descriptor_limit() -> anyhow::Result<()> {
         .context("cannot raise the limit of open files")
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    KeepAlive,
-    Upgraded,
+/// What is sent to open a connection.
+fn request(kind: Kind) -> String {
+    match kind {
+        Kind::Get => "GET /128 HTTP/1.1\r\nHost: bench.example\r\n\r\n".to_owned(),
+        Kind::Upgrade => format!(
+            "GET /upgrade HTTP/1.1\r\nHost: bench.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {UPGRADE_KEY}\r\n\r\n"
+        ),
+        Kind::Echo | Kind::Datagram => "held".to_owned(),
+    }
 }
 
-impl Kind {
-    fn request(self) -> String {
-        match self {
-            Self::KeepAlive => "GET /128 HTTP/1.1\r\nHost: bench.example\r\n\r\n".to_owned(),
-            Self::Upgraded => format!(
-                "GET /upgrade HTTP/1.1\r\nHost: bench.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {UPGRADE_KEY}\r\n\r\n"
-            ),
-        }
+fn read_answer(kind: Kind, stream: &mut TcpStream) -> anyhow::Result<()> {
+    match kind {
+        Kind::Get => read_ok(stream),
+        Kind::Upgrade => read_switch(stream),
+        Kind::Echo | Kind::Datagram => read_echo(stream, request(kind).as_bytes()),
     }
+}
 
-    fn read_answer(self, stream: &mut TcpStream) -> anyhow::Result<()> {
-        match self {
-            Self::KeepAlive => read_ok(stream),
-            Self::Upgraded => read_switch(stream),
-        }
+fn open_all(to: SocketAddr, count: usize, kind: Kind) -> anyhow::Result<Vec<TcpStream>> {
+    let mut streams = Vec::with_capacity(count);
+    while streams.len() < count {
+        let wave = WAVE.min(count - streams.len());
+        streams.extend(open(to, wave, kind).with_context(|| format!("after {} connections", streams.len()))?);
     }
+    Ok(streams)
 }
 
 fn open(to: SocketAddr, count: usize, kind: Kind) -> anyhow::Result<Vec<TcpStream>> {
-    let request = kind.request();
+    let request = request(kind);
     let mut wave = Vec::with_capacity(count);
     for _ in 0..count {
         let mut stream = TcpStream::connect(to)?;
@@ -97,7 +122,7 @@ fn open(to: SocketAddr, count: usize, kind: Kind) -> anyhow::Result<Vec<TcpStrea
         wave.push(stream);
     }
     for stream in &mut wave {
-        kind.read_answer(stream)?;
+        read_answer(kind, stream)?;
     }
     Ok(wave)
 }
@@ -111,19 +136,19 @@ fn alive(streams: &mut [TcpStream], kind: Kind) -> usize {
 }
 
 fn check(stream: &mut TcpStream, kind: Kind) -> anyhow::Result<()> {
-    match kind {
-        Kind::KeepAlive => {
-            stream.write_all(kind.request().as_bytes())?;
-            kind.read_answer(stream)
-        }
-        Kind::Upgraded => {
-            stream.write_all(PROBE)?;
-            let mut echo = [0; PROBE.len()];
-            stream.read_exact(&mut echo)?;
-            ensure!(echo == PROBE, "the echo differs");
-            Ok(())
-        }
+    if kind == Kind::Upgrade {
+        stream.write_all(PROBE)?;
+        return read_echo(stream, PROBE);
     }
+    stream.write_all(request(kind).as_bytes())?;
+    read_answer(kind, stream)
+}
+
+fn read_echo(stream: &mut TcpStream, sent: &[u8]) -> anyhow::Result<()> {
+    let mut echo = vec![0; sent.len()];
+    stream.read_exact(&mut echo)?;
+    ensure!(echo == sent, "the echo differs");
+    Ok(())
 }
 
 fn read_ok(stream: &mut TcpStream) -> anyhow::Result<()> {
@@ -199,7 +224,7 @@ mod tests {
     fn a_wave_is_open_when_every_connection_had_its_answer() {
         let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc".to_vec();
         let to = answering(vec![ok.clone(), ok]);
-        assert_eq!(open(to, 2, Kind::KeepAlive).unwrap().len(), 2);
+        assert_eq!(open(to, 2, Kind::Get).unwrap().len(), 2);
     }
 
     #[test]
@@ -209,15 +234,21 @@ mod tests {
             b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nab",
         ];
         for answer in bad {
-            assert!(open(answering(vec![answer.to_vec()]), 1, Kind::KeepAlive).is_err());
+            assert!(open(answering(vec![answer.to_vec()]), 1, Kind::Get).is_err());
         }
+    }
+
+    #[test]
+    fn an_echo_is_what_was_sent() {
+        assert!(open(answering(vec![b"held".to_vec()]), 1, Kind::Echo).is_ok());
+        assert!(open(answering(vec![b"hold".to_vec()]), 1, Kind::Echo).is_err());
     }
 
     #[test]
     fn an_upgrade_needs_the_right_accept_field() {
         let answer =
             |accept| format!("HTTP/1.1 101 Switching\r\nSec-WebSocket-Accept: {accept}\r\n\r\n").into_bytes();
-        assert!(open(answering(vec![answer(UPGRADE_ACCEPT)]), 1, Kind::Upgraded).is_ok());
-        assert!(open(answering(vec![answer("AAAA")]), 1, Kind::Upgraded).is_err());
+        assert!(open(answering(vec![answer(UPGRADE_ACCEPT)]), 1, Kind::Upgrade).is_ok());
+        assert!(open(answering(vec![answer("AAAA")]), 1, Kind::Upgrade).is_err());
     }
 }

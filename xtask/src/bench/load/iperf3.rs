@@ -1,0 +1,71 @@
+//! iperf3: as many bytes as can be.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use super::{Load, seconds};
+use crate::bench::process::{Cores, Process, pinned};
+use crate::bench::seen::Seen;
+use crate::install;
+
+/// Client to server.
+pub(in crate::bench) struct Iperf3 {
+    pub(in crate::bench) streams: usize,
+    pub(in crate::bench) cores: Cores,
+}
+
+impl Load for Iperf3 {
+    fn apply(&self, to: SocketAddr, duration: Duration) -> anyhow::Result<Seen> {
+        client(&self.cores, to, &["--parallel", &self.streams.to_string(), "--time", &seconds(duration)])
+    }
+}
+
+/// Runs a client against a server, or what stands before it.
+pub(in crate::bench) fn client(cores: &Cores, to: SocketAddr, more: &[&str]) -> anyhow::Result<Seen> {
+    let mut command = pinned(cores, &install::IPERF3.path());
+    command
+        .args(["--json", "--client", &to.ip().to_string(), "--port", &to.port().to_string()])
+        .args(more)
+        .stdout(Stdio::piped());
+    let output = Process::start(&mut command)?.output().context("reading from iperf3")?;
+    parse(&output).with_context(|| format!("iperf3 said: {output}"))
+}
+
+/// Starts a server; it listens a moment later.
+pub(in crate::bench) fn server(cores: &Cores, listen: SocketAddr) -> anyhow::Result<Process> {
+    let mut command = pinned(cores, &install::IPERF3.path());
+    command
+        .args(["--server", "--bind", &listen.ip().to_string(), "--port", &listen.port().to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Process::start(&mut command)
+}
+
+fn parse(output: &str) -> anyhow::Result<Seen> {
+    let report: Value = serde_json::from_str(output)?;
+    if let Some(error) = report["error"].as_str() {
+        bail!("{error}");
+    }
+    let received = &report["end"]["sum_received"];
+    let number = |name: &str| received[name].as_f64().with_context(|| format!("no number `{name}`"));
+    let (bytes, seconds) = (number("bytes")?, number("seconds")?);
+    Ok(Seen { requests: 0.0, bytes, seconds, p50_us: 0.0, p99_us: 0.0, failed: 0.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_received_counts() {
+        let output =
+            "{\"end\":{\"sum_sent\":{\"bytes\":12},\"sum_received\":{\"bytes\":10,\"seconds\":0.5}}}";
+        let seen = parse(output).unwrap();
+        assert_eq!((seen.bytes, seen.seconds), (10.0, 0.5));
+        assert!(parse("{\"end\":{},\"error\":\"unable to connect\"}").is_err());
+    }
+}

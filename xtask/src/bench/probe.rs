@@ -1,0 +1,66 @@
+//! Whether a contestant forwards, asked once in the way of its case.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use super::load::iperf3;
+use super::process::Cores;
+use super::{Case, Plane};
+
+/// Longest wait for an answer to one question.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+const MESSAGE: &[u8] = b"through?";
+
+/// Sends something that must come through.
+pub(super) fn pass(case: Case, to: SocketAddr, cores: &Cores) -> anyhow::Result<()> {
+    match (case, case.plane()) {
+        // An iperf3 server understands its own clients alone.
+        (Case::TcpBulk | Case::TcpBulkMany, _) => iperf3::client(cores, to, &["--bytes", "1M"]).map(drop),
+        (_, Plane::Http1) => {
+            let (status, body) = http(to, "GET", "/128")?;
+            ensure!(status == 200 && body.len() == 128, "the answer was {status}: {body}");
+            Ok(())
+        }
+        (_, Plane::Tcp) => echo(TcpStream::connect(to)?),
+        (_, Plane::Udp) => datagram(to),
+    }
+}
+
+/// One request on a connection of its own: the status and the body.
+pub(super) fn http(to: SocketAddr, method: &str, path: &str) -> anyhow::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(to)?;
+    stream.set_read_timeout(Some(Duration::from_secs(15)))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no complete answer")?;
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    Ok((status, body.to_owned()))
+}
+
+fn echo(mut stream: TcpStream) -> anyhow::Result<()> {
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.write_all(MESSAGE)?;
+    let mut back = [0; MESSAGE.len()];
+    stream.read_exact(&mut back)?;
+    ensure!(back == MESSAGE, "the echo differs");
+    Ok(())
+}
+
+fn datagram(to: SocketAddr) -> anyhow::Result<()> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
+    socket.connect(to)?;
+    socket.send(MESSAGE)?;
+    let mut back = [0; 64];
+    let received = socket.recv(&mut back)?;
+    ensure!(&back[..received] == MESSAGE, "the echo differs");
+    Ok(())
+}
