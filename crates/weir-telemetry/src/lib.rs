@@ -8,11 +8,16 @@
 //! caller gives names from the configuration only.
 
 mod access;
+mod chunk;
 mod event;
 mod line;
 mod metrics;
+mod pen;
+mod plain;
 pub mod process;
 mod sink;
+mod target;
+mod text;
 mod timestamp;
 pub mod trace;
 

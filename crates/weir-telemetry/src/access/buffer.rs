@@ -3,7 +3,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::{AccessLog, AccessRecord, AccessSettings};
-use crate::sink::{Chunk, Sink};
+use crate::chunk::Chunk;
+use crate::sink::Sink;
 use crate::timestamp::Timestamp;
 
 /// A buffer of this size is handed to the writer.
@@ -54,13 +55,10 @@ impl AccessBuffer {
             self.sampled_out += 1;
             return;
         }
-        let out = &mut self.lines.bytes;
-        if out.capacity() == 0 {
-            out.reserve_exact(ACCESS_BUFFER_BYTES + SPARE_BYTES);
-        }
-        record.write(&self.settings, self.timestamp.text(record.timestamp_us), out);
-        self.lines.lines += 1;
-        if self.lines.bytes.len() >= ACCESS_BUFFER_BYTES {
+        self.lines.reserve(ACCESS_BUFFER_BYTES + SPARE_BYTES);
+        let time = self.timestamp.text(record.timestamp_us);
+        self.lines.push(|pen| record.write(&self.settings, time, pen));
+        if self.lines.bytes().len() >= ACCESS_BUFFER_BYTES {
             self.flush();
         }
     }
@@ -70,9 +68,8 @@ impl AccessBuffer {
         if self.sampled_out > 0 {
             self.log.0.sampled_out.add(std::mem::take(&mut self.sampled_out));
         }
-        if !self.lines.bytes.is_empty() {
-            let full = std::mem::take(&mut self.lines);
-            self.lines.bytes = self.log.0.writer.write(full);
+        if !self.lines.is_empty() {
+            self.lines = self.log.0.writer.write(std::mem::take(&mut self.lines));
         }
     }
 

@@ -1,4 +1,5 @@
 mod buffer;
+mod field;
 mod record;
 
 use std::io;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use weir_base::Percent;
 
 pub use buffer::{ACCESS_BUFFER_BYTES, AccessBuffer};
-pub use record::{AccessRecord, Field, Fields};
+pub use field::{Field, Fields};
+pub use record::AccessRecord;
 
 use crate::sink::{Sink, Writer};
 use crate::{Collect, Counter, Exposition, Format, Kind, Level, Log, Value};
