@@ -1,6 +1,7 @@
 macro_rules! fields {
     ($( $variant:ident = $name:literal; )+) => {
-        /// A field of an access line; `timestamp`, `level`, `service_name` and `event` are always there.
+        /// A field of an access line; `timestamp`, `level`, `service_name` and `event` are always there. Each
+        /// event has its own: a request no `sni`, a connection no `host`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Field {
@@ -39,13 +40,17 @@ fields! {
     Attempts = "attempts";
     ClientIp = "client_ip";
     Protocol = "protocol";
+    Sni = "sni";
     BytesIn = "bytes_in";
     BytesOut = "bytes_out";
+    DatagramsIn = "datagrams_in";
+    DatagramsOut = "datagrams_out";
     DurationMs = "duration_ms";
     QueueMs = "queue_ms";
     ConnectMs = "connect_ms";
     HeadMs = "head_ms";
     BodyMs = "body_ms";
+    End = "end";
     Error = "error";
     UserAgent = "user_agent";
 }

@@ -44,17 +44,40 @@ fn to_file(path: &Path) -> AccessSettings {
 }
 
 fn lines(settings: AccessSettings, records: &[AccessRecord<'_>]) -> Vec<String> {
+    lines_of(settings, |buffer| records.iter().for_each(|record| buffer.push(record)))
+}
+
+/// What is in the file after `push` has pushed.
+pub(super) fn lines_of(settings: AccessSettings, push: impl FnOnce(&mut AccessBuffer)) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let log = AccessLog::new(AccessSettings { sink: Sink::File(path.clone()), ..settings }, Log::discard())
         .unwrap();
     let mut buffer = log.for_worker();
-    for record in records {
-        buffer.push(record);
-    }
+    push(&mut buffer);
     drop(buffer);
     assert!(log.flush(LIMIT));
     fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn each_field_has_a_row_on_the_page_of_operations() {
+    let page = include_str!("../../../../docs/operations.md");
+    let rows: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next())
+        .flat_map(|cell| cell.split("`, `"))
+        .map(|name| name.trim_end_matches('`'))
+        .collect();
+    for field in Field::ALL {
+        assert!(rows.contains(&field.as_str()), "no row for {}", field.as_str());
+    }
+}
+
+/// The fields of a request's line.
+fn request_fields() -> impl Iterator<Item = Field> {
+    let of_streams = [Field::Sni, Field::DatagramsIn, Field::DatagramsOut, Field::End];
+    Field::ALL.iter().copied().filter(move |field| !of_streams.contains(field))
 }
 
 #[test]
@@ -161,7 +184,7 @@ fn switched_off_nothing_is_formatted() {
 fn what_is_not_known_is_null_and_never_left_out() {
     let line = &lines(AccessSettings::default(), &[AccessRecord::EMPTY])[0];
     let value: Json = serde_json::from_str(line).unwrap();
-    for field in Field::ALL {
+    for field in request_fields() {
         let known = match field {
             Field::TraceId | Field::Protocol => continue,
             Field::Attempts | Field::BytesIn | Field::BytesOut => json!(0),
@@ -229,7 +252,7 @@ proptest! {
         let (json, end) = line.split_at(line.len() - 1);
         prop_assert!(end == "\n" && !json.contains(char::is_control));
         let value: Json = serde_json::from_str(json).unwrap();
-        prop_assert_eq!(value.as_object().unwrap().len(), Field::ALL.len() + 4);
+        prop_assert_eq!(value.as_object().unwrap().len(), request_fields().count() + 4);
         if !user_agent.is_empty() && std::str::from_utf8(user_agent).is_ok() {
             prop_assert_eq!(value["user_agent"].as_str().unwrap().as_bytes(), &user_agent[..]);
         }
@@ -237,7 +260,7 @@ proptest! {
         let (text, end) = line.split_at(line.len() - 1);
         prop_assert!(end == "\n" && !text.contains(char::is_control));
         let open = unquoted(text);
-        for field in Field::ALL {
+        for field in request_fields() {
             let key = format!(" {}=", field.as_str());
             prop_assert_eq!(open.matches(&key).count(), 1);
         }
