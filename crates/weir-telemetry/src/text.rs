@@ -37,7 +37,7 @@ fn long<'a>(pen: Pen<'a>, bytes: &[u8]) -> Option<Pen<'a>> {
 #[cold]
 #[inline(never)]
 fn searched<'a>(pen: Pen<'a>, bytes: &[u8]) -> Option<Pen<'a>> {
-    escaped(pen.put(b"\"")?, bytes)?.put(b"\"")
+    by_runs(pen.put(b"\"")?, bytes)?.put(b"\"")
 }
 
 #[inline(always)]
@@ -58,7 +58,19 @@ pub(crate) fn word<'a>(pen: Pen<'a>, bytes: &[u8]) -> Option<Pen<'a>> {
 }
 
 /// Writes `bytes` without quotes, escaped as they are inside them.
-pub(crate) fn escaped<'a>(mut pen: Pen<'a>, mut bytes: &[u8]) -> Option<Pen<'a>> {
+pub(crate) fn escaped<'a>(pen: Pen<'a>, bytes: &[u8]) -> Option<Pen<'a>> {
+    let whole = |place: &mut [u8]| match bytes.len() {
+        0..=SHORT_MAX => copy_short(bytes, place),
+        _ => copy_long(bytes, place),
+    };
+    match pen.try_fill(bytes.len(), whole) {
+        Ok(pen) => Some(pen),
+        Err(pen) => by_runs(pen, bytes),
+    }
+}
+
+/// Writes each run of plain bytes, of others, and of what is beyond ASCII by itself.
+fn by_runs<'a>(mut pen: Pen<'a>, mut bytes: &[u8]) -> Option<Pen<'a>> {
     loop {
         let run = bytes.iter().position(|byte| !PLAIN[usize::from(*byte)]).unwrap_or(bytes.len());
         pen = pen.put(&bytes[..run])?;
