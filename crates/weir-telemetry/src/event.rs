@@ -2,8 +2,10 @@ use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::line;
-use crate::sink::{Chunk, Sink, Writer};
+use crate::chunk::Chunk;
+use crate::line::Line;
+use crate::pen::Pen;
+use crate::sink::{Sink, Writer};
 use crate::timestamp::{Timestamp, now_micros};
 
 /// Events waiting for standard error: about 0.5 MiB. Later ones are dropped and counted.
@@ -124,14 +126,14 @@ impl Log {
     /// Writes one event. `name` is a word with underscores; field names are the caller's own, never a client's.
     pub fn event(&self, level: Level, name: &str, fields: &[(&str, Value<'_>)]) {
         let Some(writer) = &self.0.writer else { return };
-        let bytes = {
+        let chunk = {
             let settings = self.0.settings.read().unwrap_or_else(PoisonError::into_inner);
             if level < settings.level {
                 return;
             }
             settings.line(now_micros(), level, name, fields)
         };
-        writer.write(Chunk { bytes, lines: 1 });
+        writer.write(chunk);
     }
 
     /// Waits until all events so far are written; `false` where that took longer than `limit`.
@@ -151,78 +153,39 @@ impl Log {
 }
 
 impl Settings {
-    fn line(&self, micros: u64, level: Level, name: &str, fields: &[(&str, Value<'_>)]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
-        begin(self.format, &self.service_name, Timestamp::new().text(micros), level, name, &mut out);
+    fn line(&self, micros: u64, level: Level, name: &str, fields: &[(&str, Value<'_>)]) -> Chunk {
+        let mut timestamp = Timestamp::new();
+        let time = timestamp.text(micros);
+        let mut chunk = Chunk::default();
+        chunk.push(|pen| self.write(time, level, name, fields, pen));
+        chunk
+    }
+
+    fn write(
+        &self,
+        time: &[u8; 27],
+        level: Level,
+        name: &str,
+        fields: &[(&str, Value<'_>)],
+        pen: Pen<'_>,
+    ) -> Option<usize> {
+        let mut line = Line::begin(pen, self.format, &self.service_name, time, level, name)?;
         for (key, value) in fields {
-            match self.format {
-                Format::Json => {
-                    out.push(b',');
-                    line::quoted(key.as_bytes(), &mut out);
-                    out.push(b':');
-                }
-                Format::Text => {
-                    out.push(b' ');
-                    out.extend_from_slice(key.as_bytes());
-                    out.push(b'=');
-                }
-            }
-            value.write(self.format, &mut out);
+            line = value.write(line.named(key)?)?;
         }
-        end(self.format, &mut out);
-        out
+        line.end()
     }
-}
-
-/// The part that every line of every stream has.
-pub(crate) fn begin(
-    format: Format,
-    service: &str,
-    time: &[u8; 27],
-    level: Level,
-    event: &str,
-    out: &mut Vec<u8>,
-) {
-    match format {
-        Format::Json => {
-            out.extend_from_slice(b"{\"timestamp\":\"");
-            out.extend_from_slice(time);
-            out.extend_from_slice(b"\",\"level\":\"");
-            out.extend_from_slice(level.as_str().as_bytes());
-            out.extend_from_slice(b"\",\"service_name\":");
-            line::quoted(service.as_bytes(), out);
-            out.extend_from_slice(b",\"event\":");
-            line::quoted(event.as_bytes(), out);
-        }
-        Format::Text => {
-            out.extend_from_slice(time);
-            out.push(b' ');
-            out.extend_from_slice(level.as_str().as_bytes());
-            out.push(b' ');
-            line::word(service.as_bytes(), out);
-            out.push(b' ');
-            line::word(event.as_bytes(), out);
-        }
-    }
-}
-
-pub(crate) fn end(format: Format, out: &mut Vec<u8>) {
-    out.extend_from_slice(match format {
-        Format::Json => b"}\n",
-        Format::Text => b"\n",
-    });
 }
 
 impl Value<'_> {
-    fn write(self, format: Format, out: &mut Vec<u8>) {
+    fn write(self, line: Line<'_>) -> Option<Line<'_>> {
         match self {
-            Self::Str(text) if format == Format::Json => line::quoted(text.as_bytes(), out),
-            Self::Str(text) => line::word(text.as_bytes(), out),
-            Self::U64(number) => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
-            Self::I64(number) => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
-            Self::F64(number) if number.is_finite() => out.extend_from_slice(number.to_string().as_bytes()),
-            Self::F64(_) => out.extend_from_slice(b"null"),
-            Self::Bool(yes) => out.extend_from_slice(if yes { b"true" } else { b"false" }),
+            Self::Str(text) => line.string(text.as_bytes()),
+            Self::U64(number) => line.number(number),
+            Self::I64(number) => line.display(number),
+            Self::F64(number) if number.is_finite() => line.display(number),
+            Self::F64(_) => line.display("null"),
+            Self::Bool(yes) => line.display(yes),
         }
     }
 }
@@ -255,7 +218,7 @@ mod tests {
     fn a_json_event_has_the_common_fields_and_its_own() {
         let line = settings(Format::Json).line(1, Level::Warn, "reload_failed", FIELDS);
         assert_eq!(
-            String::from_utf8(line).unwrap(),
+            str::from_utf8(line.bytes()).unwrap(),
             "{\"timestamp\":\"1970-01-01T00:00:00.000001Z\",\"level\":\"warn\",\"service_name\":\"edge\",\
              \"event\":\"reload_failed\",\"why\":\"a \\\"b\\\"\\n\",\"count\":7,\"delta\":-7,\"share\":0.5,\
              \"odd\":null,\"ok\":true}\n"
@@ -266,7 +229,7 @@ mod tests {
     fn a_text_event_is_one_line_too() {
         let line = settings(Format::Text).line(1, Level::Error, "failed", FIELDS);
         assert_eq!(
-            String::from_utf8(line).unwrap(),
+            str::from_utf8(line.bytes()).unwrap(),
             "1970-01-01T00:00:00.000001Z error edge failed why=\"a \\\"b\\\"\\n\" count=7 delta=-7 share=0.5 \
              odd=null ok=true\n"
         );

@@ -8,17 +8,22 @@
 //! caller gives names from the configuration only.
 
 mod access;
+mod chunk;
 mod event;
 mod line;
 mod metrics;
+mod pen;
+mod plain;
 pub mod process;
 mod sink;
+mod target;
+mod text;
 mod timestamp;
 pub mod trace;
 
 pub use access::{
     ACCESS_BUFFER_BYTES, ACCESS_BUFFERS_MAX, AccessBuffer, AccessLog, AccessRecord, AccessSettings, Field,
-    Fields, SHUTDOWN_FLUSH_MAX,
+    Fields, SHUTDOWN_FLUSH_MAX, StreamRecord, Transport,
 };
 pub use event::{EVENTS_QUEUED_MAX, Format, Level, Log, Value};
 pub use line::FIELD_BYTES_MAX;

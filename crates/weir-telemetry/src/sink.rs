@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Counter;
+use crate::chunk::Chunk;
 
 /// Where lines go.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,13 +39,6 @@ const SPARE_BUFFERS_MAX: usize = 16;
 /// Tries before lines are given up: half a second.
 const BUSY_TRIES_MAX: u32 = 100;
 
-/// Whole lines on their way to the writer.
-#[derive(Debug, Default)]
-pub(crate) struct Chunk {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) lines: u64,
-}
-
 enum Message {
     Chunk(Chunk),
     /// Look at the sink again.
@@ -63,7 +57,7 @@ struct Shared {
     /// The sink must be opened (again) before the next line.
     stale: AtomicBool,
     /// Emptied buffers, to be filled again.
-    spare: Mutex<Vec<Vec<u8>>>,
+    spare: Mutex<Vec<Chunk>>,
     written: Counter,
     dropped: Counter,
     failures: Counter,
@@ -83,15 +77,14 @@ impl Writer {
     }
 
     /// Hands over lines and returns an empty buffer. Where the queue is full the lines are dropped and counted.
-    pub(crate) fn write(&self, chunk: Chunk) -> Vec<u8> {
+    pub(crate) fn write(&self, chunk: Chunk) -> Chunk {
         let refused = match self.queue.try_send(Message::Chunk(chunk)) {
             Ok(()) => return lock(&self.shared.spare).pop().unwrap_or_default(),
             Err(TrySendError::Full(refused) | TrySendError::Disconnected(refused)) => refused,
         };
-        let Message::Chunk(mut chunk) = refused else { return Vec::new() };
-        self.shared.dropped.add(chunk.lines);
-        chunk.bytes.clear();
-        chunk.bytes
+        let Message::Chunk(chunk) = refused else { return Chunk::default() };
+        self.shared.dropped.add(chunk.lines());
+        chunk.emptied()
     }
 
     /// Lines that come to be written from now on go to `sink`.
@@ -186,18 +179,17 @@ impl Output {
         }
     }
 
-    fn write(&mut self, mut chunk: Chunk, now: Instant) {
+    fn write(&mut self, chunk: Chunk, now: Instant) {
         let (lines, result) = match self.open() {
             Ok(()) => self.write_lines(&chunk),
             Err(error) => (0, Err(error)),
         };
         self.shared.written.add(lines);
-        self.shared.dropped.add(chunk.lines.saturating_sub(lines));
+        self.shared.dropped.add(chunk.lines().saturating_sub(lines));
         self.judge(result, now);
-        chunk.bytes.clear();
         let mut spare = lock(&self.shared.spare);
         if spare.len() < SPARE_BUFFERS_MAX {
-            spare.push(chunk.bytes);
+            spare.push(chunk.emptied());
         }
     }
 
@@ -218,7 +210,7 @@ impl Output {
 
     /// How many lines were written whole, and why not all.
     fn write_lines(&mut self, chunk: &Chunk) -> (u64, io::Result<()>) {
-        let Some(file) = &mut self.file else { return (chunk.lines, Ok(())) };
+        let Some(file) = &mut self.file else { return (chunk.lines(), Ok(())) };
         if self.torn {
             match file.write(b"\n") {
                 Ok(1) => self.torn = false,
@@ -226,12 +218,12 @@ impl Output {
                 Err(error) => return (0, Err(error)),
             }
         }
-        let (done, result) = write_bounded(file, &chunk.bytes);
+        let (done, result) = write_bounded(file, chunk.bytes());
         if result.is_ok() {
-            return (chunk.lines, result);
+            return (chunk.lines(), result);
         }
-        self.torn = done > 0 && chunk.bytes[done - 1] != b'\n';
-        (memchr::memchr_iter(b'\n', &chunk.bytes[..done]).count() as u64, result)
+        self.torn = done > 0 && chunk.bytes()[done - 1] != b'\n';
+        (memchr::memchr_iter(b'\n', &chunk.bytes()[..done]).count() as u64, result)
     }
 
     /// Counts a failure, and tells it unless another was told less than [`REPORT_PAUSE`] ago.
@@ -277,7 +269,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(20);
 
     fn chunk(text: &str) -> Chunk {
-        Chunk { bytes: text.into(), lines: text.lines().count() as u64 }
+        text.into()
     }
 
     #[test]
@@ -343,7 +335,7 @@ mod tests {
         assert_eq!(writer.dropped(), 1, "the queue holds three");
         for text in ["e\nf\ng\n", "h\n"] {
             let buffer = writer.write(chunk(text));
-            assert!(buffer.is_empty() && buffer.capacity() > 0, "the buffer comes back, emptied");
+            assert!(buffer.is_empty() && buffer.room() > 0, "the buffer comes back, emptied");
         }
         assert_eq!(writer.dropped(), 1 + 3 + 1);
         writer.set_sink(Sink::File(path.clone()));

@@ -1,5 +1,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::pen::pair;
+
 /// Microseconds since 1970 by the wall clock; 0 where the clock stands before that.
 pub fn now_micros() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
@@ -24,7 +26,9 @@ impl Timestamp {
             self.second = second;
             self.write_second();
         }
-        digits(micros % 1_000_000, &mut self.text[20..26]);
+        let fraction = micros % 1_000_000;
+        let pairs = [fraction / 10_000, fraction / 100 % 100, fraction % 100].map(pair);
+        self.text[20..26].copy_from_slice(pairs.as_flattened());
         &self.text
     }
 

@@ -2,8 +2,10 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use super::{AccessLog, AccessRecord, AccessSettings};
-use crate::sink::{Chunk, Sink};
+use super::{AccessLog, AccessRecord, AccessSettings, StreamRecord};
+use crate::chunk::Chunk;
+use crate::pen::Pen;
+use crate::sink::Sink;
 use crate::timestamp::Timestamp;
 
 /// A buffer of this size is handed to the writer.
@@ -23,7 +25,7 @@ pub struct AccessBuffer {
     revision: u64,
     lines: Chunk,
     timestamp: Timestamp,
-    /// Hundredths of a per cent that good requests have saved up towards the next logged one.
+    /// Hundredths of a per cent that good records have saved up towards the next logged one.
     credit: u16,
     /// Left out since the last flush: the shared counter is not written for each request.
     sampled_out: u64,
@@ -44,23 +46,39 @@ impl AccessBuffer {
         }
     }
 
-    /// Writes the record's line, or leaves it out where sampling says so.
+    /// Writes the line of a request, or leaves it out where sampling says so.
     pub fn push(&mut self, record: &AccessRecord<'_>) {
+        self.push_line(record.timestamp_us, record.is_error(), |settings, time, pen| {
+            record.write(settings, time, pen)
+        });
+    }
+
+    /// Writes the line of a connection or a session, or leaves it out where sampling says so.
+    pub fn push_stream(&mut self, record: &StreamRecord<'_>) {
+        self.push_line(record.timestamp_us, record.is_error(), |settings, time, pen| {
+            record.write(settings, time, pen)
+        });
+    }
+
+    #[inline(always)]
+    fn push_line(
+        &mut self,
+        timestamp_us: u64,
+        is_error: bool,
+        write: impl Fn(&AccessSettings, &[u8; 27], Pen<'_>) -> Option<usize>,
+    ) {
         self.refresh();
         if self.settings.sink == Sink::Off {
             return;
         }
-        if !record.is_error() && !self.is_sampled() {
+        if !is_error && !self.is_sampled() {
             self.sampled_out += 1;
             return;
         }
-        let out = &mut self.lines.bytes;
-        if out.capacity() == 0 {
-            out.reserve_exact(ACCESS_BUFFER_BYTES + SPARE_BYTES);
-        }
-        record.write(&self.settings, self.timestamp.text(record.timestamp_us), out);
-        self.lines.lines += 1;
-        if self.lines.bytes.len() >= ACCESS_BUFFER_BYTES {
+        self.lines.reserve(ACCESS_BUFFER_BYTES + SPARE_BYTES);
+        let time = self.timestamp.text(timestamp_us);
+        self.lines.push(|pen| write(&self.settings, time, pen));
+        if self.lines.bytes().len() >= ACCESS_BUFFER_BYTES {
             self.flush();
         }
     }
@@ -70,13 +88,12 @@ impl AccessBuffer {
         if self.sampled_out > 0 {
             self.log.0.sampled_out.add(std::mem::take(&mut self.sampled_out));
         }
-        if !self.lines.bytes.is_empty() {
-            let full = std::mem::take(&mut self.lines);
-            self.lines.bytes = self.log.0.writer.write(full);
+        if !self.lines.is_empty() {
+            self.lines = self.log.0.writer.write(std::mem::take(&mut self.lines));
         }
     }
 
-    /// Whether requests are logged at all: whoever gathers costly fields may ask first.
+    /// Whether anything is logged at all: whoever gathers costly fields may ask first.
     pub fn is_on(&mut self) -> bool {
         self.refresh();
         self.settings.sink != Sink::Off

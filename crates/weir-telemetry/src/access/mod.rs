@@ -1,5 +1,7 @@
 mod buffer;
+mod field;
 mod record;
+mod stream;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +11,9 @@ use std::time::Duration;
 use weir_base::Percent;
 
 pub use buffer::{ACCESS_BUFFER_BYTES, AccessBuffer};
-pub use record::{AccessRecord, Field, Fields};
+pub use field::{Field, Fields};
+pub use record::AccessRecord;
+pub use stream::{StreamRecord, Transport};
 
 use crate::sink::{Sink, Writer};
 use crate::{Collect, Counter, Exposition, Format, Kind, Level, Log, Value};
@@ -22,16 +26,16 @@ pub const ACCESS_BUFFERS_MAX: usize = 128;
 /// Longest wait for the last lines when the process ends.
 pub const SHUTDOWN_FLUSH_MAX: Duration = Duration::from_secs(2);
 
-/// How requests are logged; may change at a reload without losing a line.
+/// How requests, connections and sessions are logged; may change at a reload without losing a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessSettings {
     /// What the lines call this service; default `weir`.
     pub service_name: String,
     /// Default JSON.
     pub format: Format,
-    /// Which of the request's fields are written; default all.
+    /// Which of the fields of a request, connection or session are written; default all.
     pub fields: Fields,
-    /// How many of the good requests are logged; default all. Errors always are.
+    /// How many of the good requests, connections and sessions are logged; default all. Errors always are.
     pub sample: Percent,
     /// Default standard output.
     pub sink: Sink,
@@ -138,7 +142,7 @@ impl Collect for AccessLog {
             .sample(&[], writer.failures() as f64);
         out.family(
             "weir_log_sampled_out_total",
-            "Good requests not logged because of access_sample.",
+            "Good requests, connections and sessions not logged because of access_sample.",
             Kind::Counter,
         )
         .sample(&[], self.0.sampled_out.get() as f64);

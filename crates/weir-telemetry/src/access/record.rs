@@ -1,11 +1,13 @@
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use weir_base::ErrorCode;
 
-use super::AccessSettings;
-use crate::{Format, Level, event, line};
+use super::field::write_fields;
+use super::{AccessSettings, Field};
+use crate::line::Line;
+use crate::pen::Pen;
+use crate::{Format, Level};
 
 /// What is known of one request when it is over. Empty texts, `None` and a status that was never sent are written as
 /// `null`, in text as `-`.
@@ -95,205 +97,51 @@ impl AccessRecord<'_> {
         self.http_status >= 400 || self.http_status == 0 || self.error.is_some()
     }
 
-    pub(super) fn write(&self, settings: &AccessSettings, time: &[u8; 27], out: &mut Vec<u8>) {
-        let format = settings.format;
-        event::begin(format, &settings.service_name, time, self.level, "request", out);
-        for field in Field::ALL {
-            if settings.fields.contains(*field) {
-                out.extend_from_slice(match format {
-                    Format::Json => field.json_key(),
-                    Format::Text => field.text_key(),
-                });
-                self.write_value(*field, format, out);
-            }
-        }
-        event::end(format, out);
-    }
-
-    fn write_value(&self, field: Field, format: Format, out: &mut Vec<u8>) {
-        match field {
-            Field::TraceId => name(format, self.trace_id, out),
-            Field::RequestId => text(format, self.request_id, out),
-            Field::HttpStatus if self.http_status == 0 => none(format, out),
-            Field::HttpStatus => number(u64::from(self.http_status), out),
-            Field::Method => text(format, self.method, out),
-            Field::Host => text(format, self.host, out),
-            Field::Path if self.path.is_empty() => none(format, out),
-            Field::Path => line::target(self.path, out),
-            Field::Listener => text(format, self.listener.as_bytes(), out),
-            Field::Route => text(format, self.route.as_bytes(), out),
-            Field::Upstream => text(format, self.upstream.as_bytes(), out),
-            Field::Endpoint => text(format, self.endpoint.as_bytes(), out),
-            Field::Attempts => number(u64::from(self.attempts), out),
-            Field::ClientIp => address(format, self.client_ip, out),
-            Field::Protocol => name(format, self.protocol.as_bytes(), out),
-            Field::BytesIn => number(self.bytes_in, out),
-            Field::BytesOut => number(self.bytes_out, out),
-            Field::DurationMs => millis(self.duration.as_micros() as u64, out),
-            Field::QueueMs => part(format, self.queue_us, out),
-            Field::ConnectMs => part(format, self.connect_us, out),
-            Field::HeadMs => part(format, self.head_us, out),
-            Field::BodyMs => part(format, self.body_us, out),
-            Field::Error => text(format, self.error.map_or("", ErrorCode::as_str).as_bytes(), out),
-            Field::UserAgent => text(format, self.user_agent, out),
+    /// Writes the line; the room that is left, see [`crate::chunk::Chunk::push`].
+    pub(super) fn write(&self, settings: &AccessSettings, time: &[u8; 27], pen: Pen<'_>) -> Option<usize> {
+        // Each format has a run of code of its own, in which nothing is decided but which fields are wanted.
+        match settings.format {
+            Format::Json => self.write_as(Format::Json, settings, time, pen),
+            Format::Text => self.write_as(Format::Text, settings, time, pen),
         }
     }
-}
 
-fn none(format: Format, out: &mut Vec<u8>) {
-    out.extend_from_slice(match format {
-        Format::Json => b"null",
-        Format::Text => b"-",
-    });
-}
-
-fn text(format: Format, bytes: &[u8], out: &mut Vec<u8>) {
-    match format {
-        _ if bytes.is_empty() => none(format, out),
-        Format::Json => line::quoted(bytes, out),
-        Format::Text => line::word(bytes, out),
-    }
-}
-
-/// Text of our own that needs no escaping.
-fn name(format: Format, bytes: &[u8], out: &mut Vec<u8>) {
-    match format {
-        Format::Json => {
-            out.push(b'"');
-            out.extend_from_slice(bytes);
-            out.push(b'"');
+    #[inline(always)]
+    fn write_as(
+        &self,
+        format: Format,
+        settings: &AccessSettings,
+        time: &[u8; 27],
+        pen: Pen<'_>,
+    ) -> Option<usize> {
+        let mut line = Line::begin(pen, format, &settings.service_name, time, self.level, "request")?;
+        write_fields! { line, settings.fields;
+            TraceId => line.name(self.trace_id),
+            RequestId => line.text(self.request_id),
+            HttpStatus => match self.http_status {
+                0 => line.none(),
+                status => line.number(u64::from(status)),
+            },
+            Method => line.text(self.method),
+            Host => line.text(self.host),
+            Path => line.target(self.path),
+            Listener => line.text(self.listener.as_bytes()),
+            Route => line.text(self.route.as_bytes()),
+            Upstream => line.text(self.upstream.as_bytes()),
+            Endpoint => line.text(self.endpoint.as_bytes()),
+            Attempts => line.number(u64::from(self.attempts)),
+            ClientIp => line.address(self.client_ip),
+            Protocol => line.name(self.protocol.as_bytes()),
+            BytesIn => line.number(self.bytes_in),
+            BytesOut => line.number(self.bytes_out),
+            DurationMs => line.millis(self.duration.as_micros() as u64),
+            QueueMs => line.part(self.queue_us),
+            ConnectMs => line.part(self.connect_us),
+            HeadMs => line.part(self.head_us),
+            BodyMs => line.part(self.body_us),
+            Error => line.text(self.error.map_or("", ErrorCode::as_str).as_bytes()),
+            UserAgent => line.text(self.user_agent),
         }
-        Format::Text => out.extend_from_slice(bytes),
-    }
-}
-
-fn number(value: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
-/// Milliseconds with three digits behind the point.
-fn millis(micros: u64, out: &mut Vec<u8>) {
-    number(micros / 1_000, out);
-    let rest = micros % 1_000;
-    out.extend_from_slice(&[
-        b'.',
-        b'0' + (rest / 100) as u8,
-        b'0' + (rest / 10 % 10) as u8,
-        b'0' + (rest % 10) as u8,
-    ]);
-}
-
-fn part(format: Format, micros: Option<u64>, out: &mut Vec<u8>) {
-    match micros {
-        Some(micros) => millis(micros, out),
-        None => none(format, out),
-    }
-}
-
-/// Nothing in an address needs escaping.
-fn address(format: Format, ip: Option<IpAddr>, out: &mut Vec<u8>) {
-    let Some(ip) = ip else { return none(format, out) };
-    let quote: &[u8] = if format == Format::Json { b"\"" } else { b"" };
-    out.extend_from_slice(quote);
-    match ip {
-        IpAddr::V4(ip) => {
-            for (place, octet) in ip.octets().into_iter().enumerate() {
-                if place > 0 {
-                    out.push(b'.');
-                }
-                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
-            }
-        }
-        IpAddr::V6(ip) => write!(out, "{ip}").expect("writing to memory does not fail"),
-    }
-    out.extend_from_slice(quote);
-}
-
-macro_rules! fields {
-    ($( $variant:ident = $name:literal; )+) => {
-        /// A field of a request's line; `timestamp`, `level`, `service_name` and `event` are always there.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[repr(u8)]
-        pub enum Field {
-            $( #[doc = concat!("`", $name, "`.")] $variant, )+
-        }
-
-        impl Field {
-            /// All of them, in the order in which they are written.
-            pub const ALL: &'static [Self] = &[ $( Self::$variant, )+ ];
-
-            /// The name in the line and in `log.fields`.
-            pub const fn as_str(self) -> &'static str { match self { $( Self::$variant => $name, )+ } }
-
-            const fn json_key(self) -> &'static [u8] {
-                match self { $( Self::$variant => concat!(",\"", $name, "\":").as_bytes(), )+ }
-            }
-
-            const fn text_key(self) -> &'static [u8] {
-                match self { $( Self::$variant => concat!(" ", $name, "=").as_bytes(), )+ }
-            }
-        }
-    };
-}
-
-fields! {
-    TraceId = "trace_id";
-    RequestId = "request_id";
-    HttpStatus = "http_status";
-    Method = "method";
-    Host = "host";
-    Path = "path";
-    Listener = "listener";
-    Route = "route";
-    Upstream = "upstream";
-    Endpoint = "endpoint";
-    Attempts = "attempts";
-    ClientIp = "client_ip";
-    Protocol = "protocol";
-    BytesIn = "bytes_in";
-    BytesOut = "bytes_out";
-    DurationMs = "duration_ms";
-    QueueMs = "queue_ms";
-    ConnectMs = "connect_ms";
-    HeadMs = "head_ms";
-    BodyMs = "body_ms";
-    Error = "error";
-    UserAgent = "user_agent";
-}
-
-/// A set of [`Field`]s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fields(u32);
-
-impl Fields {
-    /// Every field.
-    pub const ALL: Self = Self((1 << Field::ALL.len()) - 1);
-    /// No field but the common ones.
-    pub const NONE: Self = Self(0);
-
-    /// With one more.
-    #[must_use]
-    pub const fn with(self, field: Field) -> Self {
-        Self(self.0 | 1 << field as u8)
-    }
-
-    /// Whether the field is in the set.
-    pub const fn contains(self, field: Field) -> bool {
-        self.0 & 1 << field as u8 != 0
-    }
-
-    /// The set of the fields named; the common ones may be named too.
-    ///
-    /// # Errors
-    ///
-    /// The first name that is no field.
-    pub fn named<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Self, &'n str> {
-        names.into_iter().try_fold(Self::NONE, |fields, name| {
-            match Field::ALL.iter().find(|field| field.as_str() == name) {
-                Some(field) => Ok(fields.with(*field)),
-                None if matches!(name, "timestamp" | "level" | "service_name" | "event") => Ok(fields),
-                None => Err(name),
-            }
-        })
+        line.end()
     }
 }

@@ -2,10 +2,13 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use weir_base::{ErrorCode, Percent};
 
 use super::*;
+use crate::chunk::Chunk;
+use crate::timestamp::Timestamp;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -41,17 +44,40 @@ fn to_file(path: &Path) -> AccessSettings {
 }
 
 fn lines(settings: AccessSettings, records: &[AccessRecord<'_>]) -> Vec<String> {
+    lines_of(settings, |buffer| records.iter().for_each(|record| buffer.push(record)))
+}
+
+/// What is in the file after `push` has pushed.
+pub(super) fn lines_of(settings: AccessSettings, push: impl FnOnce(&mut AccessBuffer)) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let log = AccessLog::new(AccessSettings { sink: Sink::File(path.clone()), ..settings }, Log::discard())
         .unwrap();
     let mut buffer = log.for_worker();
-    for record in records {
-        buffer.push(record);
-    }
+    push(&mut buffer);
     drop(buffer);
     assert!(log.flush(LIMIT));
     fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn each_field_has_a_row_on_the_page_of_operations() {
+    let page = include_str!("../../../../docs/operations.md");
+    let rows: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next())
+        .flat_map(|cell| cell.split("`, `"))
+        .map(|name| name.trim_end_matches('`'))
+        .collect();
+    for field in Field::ALL {
+        assert!(rows.contains(&field.as_str()), "no row for {}", field.as_str());
+    }
+}
+
+/// The fields of a request's line.
+fn request_fields() -> impl Iterator<Item = Field> {
+    let of_streams = [Field::Sni, Field::DatagramsIn, Field::DatagramsOut, Field::End];
+    Field::ALL.iter().copied().filter(move |field| !of_streams.contains(field))
 }
 
 #[test]
@@ -158,7 +184,7 @@ fn switched_off_nothing_is_formatted() {
 fn what_is_not_known_is_null_and_never_left_out() {
     let line = &lines(AccessSettings::default(), &[AccessRecord::EMPTY])[0];
     let value: Json = serde_json::from_str(line).unwrap();
-    for field in Field::ALL {
+    for field in request_fields() {
         let known = match field {
             Field::TraceId | Field::Protocol => continue,
             Field::Attempts | Field::BytesIn | Field::BytesOut => json!(0),
@@ -208,4 +234,72 @@ fn what_sampling_left_out_is_counted_when_the_worker_flushes() {
     buffer.flush();
     buffer.flush();
     assert_eq!(log.0.sampled_out.get(), 7);
+}
+
+proptest! {
+    /// Row 40 of the attacks: whatever a client sends, its line stays one line of one object, and no byte of it
+    /// reaches a terminal as a command.
+    #[test]
+    fn hostile_bytes_make_one_harmless_line_in_both_formats(
+        texts in proptest::collection::vec(hostile(), 6),
+    ) {
+        let [request_id, method, host, path, user_agent, name] = &texts[..] else { unreachable!() };
+        let name = String::from_utf8_lossy(name);
+        let record = AccessRecord {
+            request_id, method, host, path, user_agent, route: &name, upstream: &name, ..record()
+        };
+        let line = &written(&AccessSettings::default(), &record);
+        let (json, end) = line.split_at(line.len() - 1);
+        prop_assert!(end == "\n" && !json.contains(char::is_control));
+        let value: Json = serde_json::from_str(json).unwrap();
+        prop_assert_eq!(value.as_object().unwrap().len(), request_fields().count() + 4);
+        if !user_agent.is_empty() && std::str::from_utf8(user_agent).is_ok() {
+            prop_assert_eq!(value["user_agent"].as_str().unwrap().as_bytes(), &user_agent[..]);
+        }
+        let line = &written(&AccessSettings { format: Format::Text, ..Default::default() }, &record);
+        let (text, end) = line.split_at(line.len() - 1);
+        prop_assert!(end == "\n" && !text.contains(char::is_control));
+        let open = unquoted(text);
+        for field in request_fields() {
+            let key = format!(" {}=", field.as_str());
+            prop_assert_eq!(open.matches(&key).count(), 1);
+        }
+    }
+}
+
+/// What tries to break out of a line or to command a terminal, between plain bytes.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        "[ -~]{0,20}".prop_map(String::into_bytes),
+        proptest::collection::vec(any::<u8>(), 0..8),
+        any::<char>().prop_map(|c| c.to_string().into_bytes()),
+        Just(b"\",\"level\":\"error\",\"x\":\"".to_vec()),
+        Just(b"\x1b]0;title\x07\x1b[2J\xc2\x9b31m\r\n{\"event\":\"request\"}\n".to_vec()),
+        Just(b"\" error=none a=\"\\".to_vec()),
+        Just("\u{202e}\u{2066}\u{feff}\u{85}\u{2028}".as_bytes().to_vec()),
+        Just(b"\xc0\x80\xed\xa0\x80\xf5\xff\xe2\x80".to_vec()),
+    ];
+    proptest::collection::vec(piece, 0..5).prop_map(|pieces| pieces.concat())
+}
+
+fn written(settings: &AccessSettings, record: &AccessRecord<'_>) -> String {
+    let (mut chunk, mut timestamp) = (Chunk::default(), Timestamp::new());
+    let time = timestamp.text(record.timestamp_us);
+    chunk.push(|pen| record.write(settings, time, pen));
+    String::from_utf8(chunk.bytes().to_vec()).expect("lines are UTF-8")
+}
+
+/// The line of text without what stands between quotes.
+fn unquoted(line: &str) -> String {
+    let (mut out, mut inside, mut escaped) = (String::new(), false, false);
+    for c in line.chars() {
+        match (inside, escaped, c) {
+            (true, true, _) => escaped = false,
+            (true, false, '\\') => escaped = true,
+            (_, _, '"') => inside = !inside,
+            (false, _, _) => out.push(c),
+            (true, false, _) => {}
+        }
+    }
+    out
 }
