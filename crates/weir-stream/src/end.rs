@@ -1,3 +1,6 @@
+use weir_base::{ErrorCode, Origin};
+use weir_telemetry::Level;
+
 /// Who ended a connection or a session, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -54,6 +57,35 @@ impl End {
         Self::EndpointDown,
         Self::ShuttingDown,
     ];
+
+    /// What went wrong, for the log; none where a peer or a clock ended it in order.
+    pub(crate) const fn error(self) -> Option<ErrorCode> {
+        match self {
+            Self::ClientClosed
+            | Self::UpstreamClosed
+            | Self::IdleTimeout
+            | Self::HalfCloseTimeout
+            | Self::EndpointRemoved => None,
+            Self::ClientReset | Self::ClientGone => Some(ErrorCode::ClientGone),
+            Self::UpstreamReset | Self::EndpointDown => Some(ErrorCode::UpstreamCut),
+            Self::BadHello => Some(ErrorCode::BadRequest),
+            Self::NoRoute => Some(ErrorCode::RouteNotFound),
+            Self::NoEndpoint => Some(ErrorCode::NoEndpoint),
+            Self::ConnectFailed => Some(ErrorCode::ConnectFailed),
+            Self::ConnectTimeout => Some(ErrorCode::ConnectTimeout),
+            Self::Overloaded => Some(ErrorCode::Overloaded),
+            Self::ShuttingDown => Some(ErrorCode::ShuttingDown),
+        }
+    }
+
+    /// How much it matters.
+    pub(crate) fn level(self) -> Level {
+        match self.error().map(ErrorCode::origin) {
+            None | Some(Origin::Client) => Level::Info,
+            Some(Origin::Upstream | Origin::Operator) => Level::Warn,
+            Some(Origin::Gateway) => Level::Error,
+        }
+    }
 
     /// The word used in logs and metrics.
     pub(crate) const fn as_str(self) -> &'static str {

@@ -53,7 +53,6 @@ impl StreamWorker {
         locked(&self.plane).load(&self.live)
     }
 
-    #[expect(dead_code, reason = "lines come with the record")]
     pub(crate) fn access(&self) -> MutexGuard<'_, AccessBuffer> {
         locked(&self.access)
     }

@@ -2,8 +2,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use weir_base::ErrorCode;
 use weir_net::{Admitted, Buffer, ListenerState, ProxyProtocol, Refusal, RelayTotals, Socket};
 use weir_task::Deadline;
+use weir_telemetry::{StreamRecord, Transport};
 
 use super::opening::Opening;
 use crate::StreamWorker;
@@ -98,7 +100,27 @@ impl Connection {
 
     /// Counts and logs the connection, which is over.
     pub(super) fn record(&self, end: End, totals: RelayTotals) {
-        let _to_be_logged = totals;
-        self.stats.ended(self.worker.base.shard, end, self.started.elapsed());
+        let duration = self.started.elapsed();
+        self.stats.ended(self.worker.base.shard, end, duration);
+        let mut access = self.worker.access();
+        if !access.is_on() {
+            return;
+        }
+        access.push_stream(&StreamRecord {
+            timestamp_us: weir_telemetry::now_micros(),
+            level: end.level(),
+            transport: Transport::Tcp { sni: self.sni.as_deref().unwrap_or_default().as_bytes() },
+            listener: &self.admitted.listener.name,
+            upstream: self.upstream.as_deref().unwrap_or_default(),
+            endpoint: self.endpoint.as_deref().unwrap_or_default(),
+            attempts: self.attempts,
+            client_ip: self.client_ip(),
+            bytes_in: totals.to_upstream,
+            bytes_out: totals.to_client,
+            duration,
+            connect_us: self.connect_time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+            end: end.as_str(),
+            error: end.error().map_or("", ErrorCode::as_str),
+        });
     }
 }

@@ -54,7 +54,6 @@ pub(super) async fn relay(mut connection: Box<Connection>, joined: Joined) {
         connection.client.reset_on_close();
         upstream.reset_on_close();
     }
-    // The log line is written once the client can see the end.
     let totals = relay.totals();
     connection.record(end, totals);
 }
