@@ -8,6 +8,7 @@
 mod action;
 mod connection;
 mod exchange;
+mod former;
 mod forward;
 mod io;
 mod pipeline;
@@ -25,6 +26,7 @@ mod worker;
 pub use action::{
     Action, ActionPlan, REDIRECT, RESPOND, RedirectPlan, RespondPlan, SHARE, Share, SplitPlan, decode_forward,
 };
+pub use former::FormerPlanes;
 pub use plane::{Limits, ListenerPlan, Plane, PlanePlan, Route, RoutePlan, Timeouts};
 pub use policy::{
     BodyLimitPlan, FieldChanges, HeadersPlan, HostRewrite, IpRule, IpRulesPlan, PathRewrite, Policy,

@@ -2,12 +2,13 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use weir_net::{Hoard, Socket, Worker};
+use weir_net::{Hoard, ListenerState, Socket, Worker};
 use weir_task::{Live, LiveCache, Snapshot};
 use weir_telemetry::AccessBuffer;
 use weir_upstream::pool::Pool;
 
 use crate::exchange::Exchange;
+use crate::former::FormerPlanes;
 use crate::plane::Plane;
 use crate::stats::HttpStats;
 
@@ -15,6 +16,8 @@ use crate::stats::HttpStats;
 pub struct HttpShared {
     /// The snapshot that requests are served by.
     pub live: Arc<Live<Plane>>,
+    /// What connections of listeners that are gone are still served by.
+    pub former: Arc<FormerPlanes>,
     /// Counters of the plane.
     pub stats: Arc<HttpStats>,
 }
@@ -108,6 +111,16 @@ impl HttpWorker {
     #[inline]
     pub(crate) fn plane(&self) -> Arc<Snapshot<Plane>> {
         locked(&self.plane).load(&self.shared.live)
+    }
+
+    /// What a request on a connection of this listener is served by.
+    #[inline]
+    pub(crate) fn plane_for(&self, listener: &ListenerState) -> Arc<Snapshot<Plane>> {
+        let plane = self.plane();
+        if plane.listener(listener.id).is_some() {
+            return plane;
+        }
+        self.shared.former.of(listener).unwrap_or(plane)
     }
 
     pub(crate) fn take_exchange(&self, now: Instant) -> Box<Exchange> {

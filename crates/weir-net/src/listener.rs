@@ -205,6 +205,16 @@ const NO_NEW_CONNECTIONS: [SockFilter; 5] = [
 ];
 
 impl Listener {
+    /// Takes back [`stop_greeting`](Self::stop_greeting).
+    pub fn greet(&self) {
+        for socket in &self.sockets {
+            if let ListenerSocket::Tcp(socket) = socket {
+                // None is attached to a socket that never stopped.
+                let _none = SockRef::from(socket).detach_filter();
+            }
+        }
+    }
+
     /// From now on no connection begins here, while those that have begun still reach the queue.
     ///
     /// So the queue can be emptied for good before the sockets close: closing resets what waits in it, and a client
@@ -300,6 +310,9 @@ mod tests {
         assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
         let ListenerSocket::Tcp(socket) = listener.socket(0).unwrap() else { panic!("it is TCP") };
         assert!(socket.accept().is_ok());
+        listener.greet();
+        let again = std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_secs(5));
+        assert!(again.is_ok(), "{again:?}");
     }
 
     #[test]

@@ -38,6 +38,13 @@ impl<T> Live<T> {
 #[derive(Debug)]
 pub struct Snapshot<T>(Arc<T>);
 
+impl<T> Snapshot<T> {
+    /// Wraps a snapshot that is no longer the current one.
+    pub const fn new(value: Arc<T>) -> Self {
+        Self(value)
+    }
+}
+
 impl<T> Deref for Snapshot<T> {
     type Target = T;
 

@@ -51,7 +51,7 @@ pub(crate) async fn handle(
     let mut body = Transfer::new(Body::Empty, Sink::Discard, u64::MAX, exchange.record.started);
     let answer = {
         // The snapshot is let go before the body streams: a long answer must not hold an old configuration.
-        let plane = connection.worker.plane();
+        let plane = connection.worker.plane_for(&connection.admitted.listener);
         connection.patience = Patience::of(&plane);
         decide(connection, exchange, &mut body, &plane, head).await
     };

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
-use weir_http::{HttpShared, HttpStats, HttpWorker, Plane};
+use weir_http::{FormerPlanes, HttpShared, HttpStats, HttpWorker, Plane};
 use weir_net::{
     BindAddress, BindError, ConnectionStats, DescriptorLimit, ListenerState, Worker, WorkerShared,
 };
@@ -29,6 +29,8 @@ pub(crate) struct Gateway {
     /// What the workers share; it tells of listeners that broke.
     pub(crate) shared: Arc<WorkerShared>,
     pub(crate) stats: Arc<HttpStats>,
+    /// What connections of listeners that are gone are still served by.
+    former: Arc<FormerPlanes>,
     /// Counters of connections, whatever is spoken on them.
     pub(crate) connections: Arc<ConnectionStats>,
     pub(crate) log: Log,
@@ -99,12 +101,17 @@ impl Gateway {
         let live = Arc::new(Live::new(plane));
         let stream = compile_stream_plane(&plan, &mut listeners, &upstreams, None, workers, descriptors);
         let stream = Arc::new(Live::new(stream));
+        let former = Arc::new(FormerPlanes::default());
         let connections = ConnectionStats::new(workers + 1);
         let shared = WorkerShared::new(Arc::clone(&connections), log.clone());
         let mut threads = Vec::new();
         for index in 0..workers {
             let base = Worker::new(Arc::clone(&shared), Shard(index as u16), drain.signal(), started);
-            let http = HttpShared { live: Arc::clone(&live), stats: Arc::clone(&stats) };
+            let http = HttpShared {
+                live: Arc::clone(&live),
+                former: Arc::clone(&former),
+                stats: Arc::clone(&stats),
+            };
             let planes = Planes {
                 http: HttpWorker::new(Arc::clone(&base), http, access.for_worker()),
                 stream: StreamWorker::new(Arc::clone(&base), Arc::clone(&stream), access.for_worker()),
@@ -119,7 +126,7 @@ impl Gateway {
             shared_for_changes.health_changed();
         });
         let registry = Registry::new();
-        listeners.commit(prepared, &plan.listeners, &threads)?;
+        listeners.start(prepared.listen()?, &plan.listeners, &threads, &log);
         // After the listeners: an upstream may be one of them.
         upkeep.sync(&upstreams.values().cloned().collect::<Vec<_>>());
         let gateway = Arc::new(Self {
@@ -127,6 +134,7 @@ impl Gateway {
             stream,
             shared,
             stats,
+            former,
             connections,
             log,
             access,
@@ -174,12 +182,11 @@ impl Gateway {
         let plan = Arc::new(plan);
         let mut state = self.state();
         let state = &mut *state;
-        let prepared = state.listeners.prepare(&plan.listeners, self.workers)?;
+        let listening = state.listeners.prepare(&plan.listeners, self.workers)?.listen()?;
         let now = Instant::now();
         let upstreams = compile_upstreams(&plan, &state.upstreams, now);
         let revision = self.revision() + 1;
         let previous = self.live.load();
-        let ids = state.listeners.ids();
         state.listeners.follow_renames(&plan.listeners);
         let plane = compile_plane(
             &plan,
@@ -199,15 +206,12 @@ impl Gateway {
             self.workers,
             self.descriptors,
         );
+        // Who still speaks to a listener that goes finds what it was promised by.
+        self.former.keep(state.listeners.retire_unwanted(&plan.listeners), &previous);
         // Published before new listeners accept: their first request must find its routes.
         self.live.publish(plane);
         self.stream.publish(stream);
-        if let Err(error) = state.listeners.commit(prepared, &plan.listeners, &state.threads) {
-            state.listeners.restore_ids(ids);
-            self.live.publish(previous);
-            self.stream.publish(previous_stream);
-            return Err(error.into());
-        }
+        state.listeners.start(listening, &plan.listeners, &state.threads, &self.log);
         state.upkeep.sync(&upstreams.values().cloned().collect::<Vec<_>>());
         retire_endpoints(&state.upstreams, &upstreams);
         state.upstreams = upstreams;

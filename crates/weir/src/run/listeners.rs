@@ -1,11 +1,12 @@
 //! The listening sockets: bound once, kept across reloads, closed when nobody wants them and their queues are empty.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot;
 use weir_net::{BindAddress, BindError, Listener, ListenerState, Pending};
+use weir_telemetry::{Level, Log, Value};
 
 use super::worker::{Command, Serves, WorkerThread};
 use crate::plan::{ListenerPlan, TakesPlan};
@@ -17,6 +18,8 @@ type Key = (BindAddress, Option<Arc<str>>);
 #[derive(Default)]
 pub(super) struct Listeners {
     running: BTreeMap<Key, Running>,
+    /// No longer wanted, but not let go of by every worker yet.
+    closing: Vec<(Key, Weak<Listener>)>,
     /// What planes find the settings of listeners by; a name keeps its id for the process's life.
     ids: HashMap<Arc<str>, u32>,
     /// Workers that still accept, over all listeners; one that is retired counts until its queue is empty.
@@ -38,16 +41,32 @@ impl Serves {
     }
 }
 
-impl Running {
-    /// Takes nobody new in; workers then empty their queues and let go of the sockets.
-    fn retire(&self) {
-        self.listener.stop_greeting();
-        self.state.retire();
-    }
+/// Addresses that a new configuration wants and that are not listened on yet; dropping it leaves no trace.
+pub(super) struct Prepared(Vec<(Key, Incoming)>);
+
+enum Incoming {
+    Bound(Pending),
+    /// Not yet wanted again when its last arrivals were awaited.
+    Revived(Arc<Listener>),
 }
 
-/// Addresses that a new configuration wants and that are not listened on yet; dropping it leaves no trace.
-pub(super) struct Prepared(Vec<(Key, Pending)>);
+/// Addresses that are listened on and that no worker accepts from yet.
+pub(super) struct Listening(HashMap<Key, Arc<Listener>>);
+
+impl Prepared {
+    /// Listens.
+    ///
+    /// # Errors
+    ///
+    /// Where another process was faster than us; nothing has changed then.
+    pub(super) fn listen(self) -> Result<Listening, BindError> {
+        let listen = |(key, incoming)| match incoming {
+            Incoming::Bound(pending) => Ok((key, Arc::new(pending.listen()?))),
+            Incoming::Revived(listener) => Ok((key, listener)),
+        };
+        self.0.into_iter().map(listen).collect::<Result<_, _>>().map(Listening)
+    }
+}
 
 fn key(name: &Arc<str>, bind: &BindAddress) -> Key {
     let chosen_by_kernel = matches!(bind, BindAddress::Tcp(address) if address.port() == 0);
@@ -59,16 +78,6 @@ impl Listeners {
     pub(super) fn id(&mut self, name: &Arc<str>) -> u32 {
         let next = self.ids.len() as u32 + 1;
         *self.ids.entry(Arc::clone(name)).or_insert(next)
-    }
-
-    /// What the listeners are known by, to be [given back](Self::restore_ids) where a reload fails.
-    pub(super) fn ids(&self) -> HashMap<Arc<str>, u32> {
-        self.ids.clone()
-    }
-
-    /// Takes back what [`follow_renames`](Self::follow_renames) did.
-    pub(super) fn restore_ids(&mut self, ids: HashMap<Arc<str>, u32>) {
-        self.ids = ids;
     }
 
     /// A new name at the address of a listener that is gone gets its id: the connections that it has accepted go on
@@ -92,79 +101,101 @@ impl Listeners {
 
     /// Binds what is new, without listening.
     pub(super) fn prepare(
-        &self,
+        &mut self,
         plans: &BTreeMap<Arc<str>, ListenerPlan>,
         workers: usize,
     ) -> Result<Prepared, BindError> {
+        self.closing.retain(|(_, listener)| listener.strong_count() > 0);
         let mut added = Vec::new();
         for (name, plan) in plans {
             for bind in &plan.bind {
                 let key = key(name, bind);
-                if !self.running.contains_key(&key) {
-                    added.push((key, Pending::bind(bind, workers, plan.unix_mode)?));
+                if self.running.contains_key(&key) {
+                    continue;
                 }
+                let closing = self.closing.iter().find(|(closing, _)| *closing == key);
+                let incoming = match closing.and_then(|(_, listener)| listener.upgrade()) {
+                    Some(listener) => Incoming::Revived(listener),
+                    None => Incoming::Bound(Pending::bind(bind, workers, plan.unix_mode)?),
+                };
+                added.push((key, incoming));
             }
         }
         Ok(Prepared(added))
     }
 
-    /// Listens on what was prepared, hands it to the workers, and retires what is no longer wanted.
-    ///
-    /// # Errors
-    ///
-    /// Where another process was faster than us; nothing has changed then.
-    pub(super) fn commit(
+    /// Takes nobody new in at addresses that are no longer wanted; returns whose they were.
+    pub(super) fn retire_unwanted(
         &mut self,
-        prepared: Prepared,
+        plans: &BTreeMap<Arc<str>, ListenerPlan>,
+    ) -> Vec<Arc<ListenerState>> {
+        let wanted: HashSet<Key> =
+            plans.iter().flat_map(|(name, plan)| plan.bind.iter().map(|bind| key(name, bind))).collect();
+        let unwanted = self.running.extract_if(.., |key, _| !wanted.contains(key));
+        let unwanted: Vec<(Key, Running)> = unwanted.collect();
+        unwanted.into_iter().map(|(key, running)| self.retire(key, running)).collect()
+    }
+
+    /// Workers then empty its queue and let go of the sockets.
+    fn retire(&mut self, key: Key, running: Running) -> Arc<ListenerState> {
+        running.listener.stop_greeting();
+        running.state.retire();
+        self.closing.push((key, Arc::downgrade(&running.listener)));
+        running.state
+    }
+
+    /// Lets the workers accept at addresses that were prepared, and on those that go on under another name.
+    pub(super) fn start(
+        &mut self,
+        mut listening: Listening,
         plans: &BTreeMap<Arc<str>, ListenerPlan>,
         workers: &[WorkerThread],
-    ) -> Result<(), BindError> {
-        let listening: HashMap<Key, Listener> = prepared
-            .0
-            .into_iter()
-            .map(|(key, pending)| pending.listen().map(|listener| (key, listener)))
-            .collect::<Result<_, _>>()?;
-        let mut known = std::mem::take(&mut self.running);
-        let mut added: HashMap<Key, Arc<Listener>> =
-            listening.into_iter().map(|(key, listener)| (key, Arc::new(listener))).collect();
+        log: &Log,
+    ) {
         for (name, plan) in plans {
             let serves = Serves::of(&plan.takes);
             for bind in &plan.bind {
                 let key = key(name, bind);
-                let running = match (known.remove(&key), added.remove(&key)) {
-                    (Some(running), _) if running.state.name == *name && running.serves == serves => running,
-                    // The address has a new name, or takes something else: it goes on listening, what it accepts is the new listener's.
-                    (Some(running), _) => {
-                        running.state.hand_over();
-                        self.start(name, serves, running.listener, workers)
+                let listener = match (self.running.get(&key), listening.0.remove(&key)) {
+                    (Some(same), _) if same.state.name == *name && same.serves == serves => continue,
+                    // The address has a new name, or takes something else: it goes on listening, what it accepts is
+                    // the new listener's.
+                    (Some(former), _) => {
+                        former.state.hand_over();
+                        Arc::clone(&former.listener)
                     }
-                    (None, Some(listener)) => self.start(name, serves, listener, workers),
+                    (None, Some(listener)) => {
+                        listener.greet();
+                        listener
+                    }
                     (None, None) => continue,
                 };
-                self.running.insert(key, running);
+                let state = ListenerState::new(self.id(name), Arc::clone(name));
+                self.hand_out_all(&listener, serves, &state, workers, log);
+                self.running.insert(key, Running { listener, state, serves });
             }
         }
-        for running in known.into_values() {
-            running.retire();
-        }
-        Ok(())
     }
 
-    fn start(
-        &mut self,
-        name: &Arc<str>,
+    fn hand_out_all(
+        &self,
+        listener: &Arc<Listener>,
         serves: Serves,
-        listener: Arc<Listener>,
+        state: &Arc<ListenerState>,
         workers: &[WorkerThread],
-    ) -> Running {
-        let state = ListenerState::new(self.id(name), Arc::clone(name));
+        log: &Log,
+    ) {
         for (index, worker) in workers.iter().enumerate() {
-            // Without a descriptor for it, this worker accepts nothing here, but the others do.
-            if let Ok(socket) = listener.socket(index) {
-                self.hand_out(worker, socket, serves, &state, &listener);
+            match listener.socket(index) {
+                Ok(socket) => self.hand_out(worker, socket, serves, state, listener),
+                // This worker accepts nothing here, but the others do.
+                Err(error) => {
+                    let fields =
+                        [("listener", Value::Str(&state.name)), ("error", Value::Str(&error.to_string()))];
+                    log.event(Level::Error, "accept_failed", &fields);
+                }
             }
         }
-        Running { listener, state, serves }
     }
 
     /// Lets a worker accept from a socket; the listener is kept until the worker is done with it.
@@ -208,8 +239,8 @@ impl Listeners {
 
     /// Stops all accepting; what the kernel has taken in is still served.
     pub(super) fn retire_all(&mut self) {
-        for running in std::mem::take(&mut self.running).into_values() {
-            running.retire();
+        for (key, running) in std::mem::take(&mut self.running) {
+            self.retire(key, running);
         }
     }
 }

@@ -102,12 +102,61 @@ fn a_listener_may_come_and_go() {
     assert_eq!(gateway.get("/").text(), "ok");
 }
 
+/// An address that nobody listens on.
+fn free_address() -> std::net::SocketAddr {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    free.local_addr().expect("it is bound")
+}
+
+#[test]
+fn a_listener_removed_and_added_again_at_once_goes_on_listening() {
+    let origin = Origin::start(behaviour::fixed(200, "ok"));
+    let address = free_address();
+    let one = Config::to([origin.addr()]).yaml();
+    let two =
+        one.replace("listeners:\n", &format!("listeners:\n  more: {{ bind: \"{address}\", http: {{}} }}\n"));
+    let gateway = crate::config::start(&two);
+    for _ in 0..20 {
+        assert_eq!(gateway.reload(&one).status, 200);
+        let again = gateway.reload(&two);
+        assert_eq!(again.status, 200, "{}", again.text());
+        let mut client = weir_testkit::RawClient::connect(address);
+        assert_eq!(client.get("t", "/").text(), "ok");
+    }
+}
+
+#[test]
+fn requests_on_kept_connections_of_a_listener_that_goes_get_their_answers() {
+    let origin = Origin::start(behaviour::fixed(200, "ok"));
+    let address = free_address();
+    let one = Config::to([origin.addr()]).yaml();
+    let two = one
+        .replace("listeners:\n", &format!("listeners:\n  more: {{ bind: \"{address}\", http: {{}} }}\n"))
+        .replace("routes:\n", "routes:\n  - { match: { path: /more, listeners: [more] }, respond: { body: more } }\n");
+    let gateway = crate::config::start(&two);
+    for _ in 0..10 {
+        let mut client = weir_testkit::RawClient::connect(address);
+        assert_eq!(client.get("t", "/more").text(), "more");
+        let asking = std::thread::spawn(move || {
+            // Until the listener has gone: then the connection ends between two answers.
+            let mut answers = 0;
+            while client.try_send("GET /more HTTP/1.1\r\nHost: t\r\n\r\n").is_ok() {
+                let Ok(answer) = client.read_response("GET") else { break };
+                assert_eq!((answer.status, &*answer.text()), (200, "more"));
+                answers += 1;
+            }
+            answers
+        });
+        assert_eq!(gateway.reload(&one).status, 200);
+        assert!(asking.join().is_ok());
+        assert_eq!(gateway.reload(&two).status, 200);
+    }
+}
+
 #[test]
 fn a_listener_gets_another_name_and_no_client_notices() {
     let origin = Origin::start(behaviour::fixed(200, "ok"));
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = free.local_addr().expect("it is bound");
-    drop(free);
+    let address = free_address();
     let named = |name: &str| {
         Config::to([origin.addr()])
             .yaml()
