@@ -33,6 +33,18 @@ pub(crate) struct Rejected {
     pub(crate) text: String,
     /// For programs: the same as a list.
     pub(crate) problems: serde_json::Value,
+    /// Every file that was read, for watching: the fault may be mended in one that is new.
+    pub(crate) files: Vec<PathBuf>,
+    /// What they held.
+    pub(crate) seen: Seen,
+}
+
+impl Rejected {
+    /// For a reason that lies in no file.
+    fn because(text: String) -> Self {
+        let problems = serde_json::json!([{ "message": text }]);
+        Self { text, problems, files: Vec::new(), seen: Seen::default() }
+    }
 }
 
 /// Asks the one reload task for a reload and waits for its answer.
@@ -56,10 +68,7 @@ impl Reloads {
     /// [`Rejected`] where it has problems; nothing was changed.
     pub(crate) async fn reload(&self) -> Result<u64, Rejected> {
         let (reply, answer) = oneshot::channel();
-        let stopping = || Rejected {
-            text: "the gateway is stopping".to_owned(),
-            problems: serde_json::json!([{ "message": "the gateway is stopping" }]),
-        };
+        let stopping = || Rejected::because("the gateway is stopping".to_owned());
         self.0.send(reply).await.map_err(|_| stopping())?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
@@ -208,10 +217,13 @@ async fn reload(
             swap.await
                 .map_err(|error| error.to_string())
                 .and_then(|swapped| swapped.map_err(|error| error.to_string()))
-                .map_err(|text| Rejected { problems: serde_json::json!([{ "message": text }]), text })
+                .map_err(Rejected::because)
         }
-        Ok(Err(rejected)) => Err(rejected),
-        Err(panicked) => Err(Rejected { text: panicked.to_string(), problems: serde_json::json!([]) }),
+        Ok(Err(rejected)) => {
+            watch.follow_rejected(&rejected);
+            Err(rejected)
+        }
+        Err(panicked) => Err(Rejected::because(panicked.to_string())),
     };
     gateway.reloads.record(result.is_ok(), std::time::SystemTime::now());
     let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -270,6 +282,13 @@ impl Watching {
                     self.log.event(Level::Warn, "watch_failed", &fields);
                 }
             },
+        }
+    }
+
+    /// Watches what was read in vain, where anything is watched: told is only what changes from here on.
+    fn follow_rejected(&self, rejected: &Rejected) {
+        if let Some(watch) = self.watch.as_ref().filter(|_| !rejected.files.is_empty()) {
+            watch.set_read(rejected.files.clone(), rejected.seen.clone());
         }
     }
 

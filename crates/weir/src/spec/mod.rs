@@ -35,8 +35,11 @@ use crate::run::Rejected;
 pub(crate) fn load(path: &Path) -> Result<RootPlan, Rejected> {
     let reader = RecordingReader::default();
     let loaded = read(path, &reader);
-    let plan = loaded.into_plan()?;
-    Ok(RootPlan { seen: reader.into_seen(), ..plan })
+    let seen = reader.into_seen();
+    match loaded.into_plan() {
+        Ok(plan) => Ok(RootPlan { seen, ..plan }),
+        Err(rejected) => Err(Rejected { seen, ..rejected }),
+    }
 }
 
 /// Reads a text that the program made, which includes nothing.
@@ -55,12 +58,19 @@ pub(crate) struct Loaded {
     pub(crate) plan: Option<RootPlan>,
     /// Errors and warnings, with their places.
     pub(crate) problems: Problems,
+    /// What was read, and the folders that `include` patterns look into.
+    files: Vec<PathBuf>,
 }
 
 impl Loaded {
     fn into_plan(self) -> Result<RootPlan, Rejected> {
-        let Self { plan, problems } = self;
-        plan.ok_or_else(|| Rejected { text: problems.render(false), problems: problems.to_json() })
+        let Self { plan, problems, files } = self;
+        plan.ok_or_else(|| Rejected {
+            text: problems.render(false),
+            problems: problems.to_json(),
+            files,
+            seen: weir_provider::Seen::default(),
+        })
     }
 }
 
@@ -73,11 +83,11 @@ pub(crate) fn read(path: &Path, reader: &dyn SourceReader) -> Loaded {
     let plan = match nothing_read {
         // The file could not be read, or is no mapping: that its keys are missing is no news.
         true => None,
-        false => Some(root::decode(&document, files, reader, &problems)),
+        false => Some(root::decode(&document, files.clone(), reader, &problems)),
     };
     let plan = plan.filter(|_| !problems.has_errors());
     let plan = plan.map(|plan| RootPlan { warnings: warnings(&problems), ..plan });
-    Loaded { plan, problems }
+    Loaded { plan, problems, files }
 }
 
 fn watched(document: &Document) -> Vec<PathBuf> {

@@ -132,7 +132,10 @@ fn requests_on_kept_connections_of_a_listener_that_goes_get_their_answers() {
     let one = Config::to([origin.addr()]).yaml();
     let two = one
         .replace("listeners:\n", &format!("listeners:\n  more: {{ bind: \"{address}\", http: {{}} }}\n"))
-        .replace("routes:\n", "routes:\n  - { match: { path: /more, listeners: [more] }, respond: { body: more } }\n");
+        .replace(
+            "routes:\n",
+            "routes:\n  - { match: { path: /more, listeners: [more] }, respond: { body: more } }\n",
+        );
     let gateway = crate::config::start(&two);
     for _ in 0..10 {
         let mut client = weir_testkit::RawClient::connect(address);
