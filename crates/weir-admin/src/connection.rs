@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use weir_base::ErrorCode;
 use weir_wire::http1::{
-    Body, Chunk, ChunkedDecoder, FramingError, HeadLimits, HeadScanner, Method, RequestError, RequestHead,
-    ScanError, Target, Version, request_body,
+    Body, Chunk, ChunkedDecoder, HeadLimits, HeadScanner, Method, RequestError, RequestHead, ScanError,
+    Target, Version, request_body,
 };
 
 use crate::answer::{Answer, Refusal};
@@ -128,15 +128,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             may_skip &= skipped == 0;
             // A lone CR may become the empty line.
             let is_undecided = may_skip && self.received == b"\r";
-            let found = if is_undecided {
-                None
-            } else {
-                scanner.scan(&self.received, limits.bytes).map_err(scan_refusal)?
-            };
+            let found = if is_undecided { None } else { scanner.scan(&self.received, limits.bytes)? };
             if let Some(length) = found {
                 let parsed = self.head.parse(&self.received[..length], &limits);
                 self.received.drain(..length);
-                parsed.map_err(request_refusal)?;
+                parsed?;
                 return Ok(true);
             }
             match self.read_some().await {
@@ -166,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let lost = |refusal| Answered { result: Err(refusal), is_framed: false };
         let framing = match request_body(&self.head) {
             Ok(framing) => framing,
-            Err(error) => return lost(framing_refusal(error)),
+            Err(error) => return lost(Refusal::because(error.code(), error.to_string())),
         };
         let (resource, deep) = match self.admit(service, local) {
             Ok(admitted) => admitted,
@@ -307,36 +303,14 @@ enum HeadError {
     Refused(Refusal),
 }
 
-fn scan_refusal(error: ScanError) -> HeadError {
-    HeadError::Refused(match error {
-        ScanError::BareLf => Refusal::because(ErrorCode::BadRequest, "a line ends with LF instead of CRLF"),
-        ScanError::NotHttp => Refusal::because(ErrorCode::BadRequest, "what was received is not HTTP"),
-        ScanError::StartLineTooLong => Refusal::new(ErrorCode::UriTooLong),
-        ScanError::TooLong => Refusal::new(ErrorCode::HeadersTooLarge),
-    })
+impl From<ScanError> for HeadError {
+    fn from(error: ScanError) -> Self {
+        Self::Refused(Refusal::because(error.code(), error.to_string()))
+    }
 }
 
-fn request_refusal(error: RequestError) -> HeadError {
-    let code = match error {
-        RequestError::UnknownVersion => ErrorCode::UnknownVersion,
-        RequestError::TooManyFields => ErrorCode::HeadersTooLarge,
-        RequestError::BadRequestLine
-        | RequestError::BadTarget
-        | RequestError::FoldedField
-        | RequestError::NoColon
-        | RequestError::BadName
-        | RequestError::BadValue => ErrorCode::BadRequest,
-    };
-    HeadError::Refused(Refusal::because(code, error.to_string()))
-}
-
-fn framing_refusal(error: FramingError) -> Refusal {
-    let code = match error {
-        FramingError::UnknownCoding => ErrorCode::UnknownCoding,
-        FramingError::LengthAndCoding
-        | FramingError::BadLength
-        | FramingError::BadCoding
-        | FramingError::CodingOnHttp10 => ErrorCode::BadRequest,
-    };
-    Refusal::because(code, error.to_string())
+impl From<RequestError> for HeadError {
+    fn from(error: RequestError) -> Self {
+        Self::Refused(Refusal::because(error.code(), error.to_string()))
+    }
 }
