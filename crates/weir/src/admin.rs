@@ -2,6 +2,8 @@
 
 mod config;
 mod metrics;
+mod policy;
+mod secret;
 mod view;
 
 use std::sync::Arc;
