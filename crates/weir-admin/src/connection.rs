@@ -212,7 +212,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         }
         let work = Work { gateway: Arc::clone(&service.gateway), permit };
         let result = handle(work, resource, &self.head, deep, &body).await;
-        self.place.wait(now());
         Some(Answered { result, is_framed: true })
     }
 
@@ -308,6 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             (true, Version::Http11) => None,
         };
         let bytes = answer.into_bytes(with_body, connection, SystemTime::now());
+        self.place.hold(bytes.len(), now());
         let writing = async {
             self.stream.write_all(&bytes).await?;
             self.stream.flush().await

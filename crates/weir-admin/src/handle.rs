@@ -16,7 +16,7 @@ pub const HANDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Most requests that are worked on at a time, the probes aside: views of a large configuration must not take every core
 /// from the traffic. Later ones wait, and may be cut while they do.
-pub const WORKS_MAX: usize = 4;
+pub const WORKS_MAX: usize = 2;
 
 /// Longest look at the dependencies: with what the network takes, `/health/ready` answers within a second.
 pub const READY_TIMEOUT: Duration = Duration::from_millis(800);

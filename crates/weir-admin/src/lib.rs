@@ -9,7 +9,7 @@
 //! Limits: [`CONNECTIONS_MAX`] connections, [`CONNECTIONS_PER_SOURCE_MAX`] of one source (one more takes the place of
 //! who has waited the longest), [`HEAD_BYTES_MAX`] a head within [`HEAD_TIMEOUT`], [`BODY_BYTES_MAX`] a body within
 //! [`BODY_TIMEOUT`], [`WORKS_MAX`] pieces of work at a time within [`HANDLE_TIMEOUT`] each, [`WRITE_TIMEOUT`] for a
-//! reader that is slow, [`TOKEN_FAILURES_MAX`] wrong tokens of one source in [`LOCKOUT_WINDOW`]. A panic in the
+//! reader that is slow, [`ANSWER_BYTES_MAX`] of answers that wait to be read, [`TOKEN_FAILURES_MAX`] wrong tokens of one source in [`LOCKOUT_WINDOW`]. A panic in the
 //! gateway's part is a 500 and nothing else.
 
 mod answer;
@@ -31,7 +31,7 @@ pub use handle::{HANDLE_TIMEOUT, READY_TIMEOUT, WORKS_MAX};
 pub use lockout::{
     LOCKOUT_REPORTS_MAX, LOCKOUT_SOURCES_MAX, LOCKOUT_WINDOW, TOKEN_FAILURES_MAX, TokenRefused,
 };
-pub use places::{CONNECTIONS_MAX, CONNECTIONS_PER_SOURCE_MAX};
+pub use places::{ANSWER_BYTES_MAX, CONNECTIONS_MAX, CONNECTIONS_PER_SOURCE_MAX};
 pub use server::{Server, StartError};
 pub use stats::Stats;
 

@@ -13,6 +13,11 @@ pub const CONNECTIONS_MAX: usize = 64;
 /// connection of that source that has waited the longest is cut, so that nobody's flood reaches another's places.
 pub const CONNECTIONS_PER_SOURCE_MAX: usize = 16;
 
+/// Most bytes of answers that wait to be read, all together; above it who has waited the longest with one is cut. A view
+/// of ten thousand routes is a few MiB, and readers that do not read must not keep one each. A single answer may be
+/// larger.
+pub const ANSWER_BYTES_MAX: usize = 32 << 20;
+
 /// The places that connections take.
 #[derive(Debug)]
 pub(crate) struct Places {
@@ -28,6 +33,8 @@ struct Row {
     /// Since when its client is waited for: to send a whole request, or to read an answer. None while a request is
     /// worked on, and then it is not cut: what it does may change something.
     waiting_since: Option<Instant>,
+    /// Bytes of the answer that its client is waited for to read.
+    answer_bytes: usize,
     cut: Arc<Notify>,
 }
 
@@ -72,9 +79,17 @@ impl Places {
             return Admission::Busy;
         }
         let cut = Arc::new(Notify::new());
-        rows.push(Row { source, waiting_since: Some(now), cut: Arc::clone(&cut) });
+        rows.push(Row { source, waiting_since: Some(now), answer_bytes: 0, cut: Arc::clone(&cut) });
         self.stats.connections.set(rows.len() as i64);
         Admission::Placed(Place { places: Arc::clone(self), cut })
+    }
+
+    /// Cuts readers until the answers that are held are few enough; never this one.
+    fn cut_readers(&self, rows: &mut Vec<Row>, spared: &Arc<Notify>) {
+        let held = |rows: &[Row]| rows.iter().map(|row| row.answer_bytes).sum::<usize>();
+        while held(rows) > ANSWER_BYTES_MAX
+            && self.cut_one(rows, |row| row.answer_bytes > 0 && !Arc::ptr_eq(&row.cut, spared))
+        {}
     }
 
     /// Cuts the one of these that has waited the longest; false where none waits.
@@ -101,27 +116,34 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// From `now` on the client is waited for.
+    /// From `now` on the client is waited for to send a request.
     pub(crate) fn wait(&self, now: Instant) {
-        self.set(Some(now));
+        self.hold(0, now);
+    }
+
+    /// From `now` on the client is waited for to read an answer of so many bytes.
+    pub(crate) fn hold(&self, answer_bytes: usize, now: Instant) {
+        let mut rows = self.places.rows();
+        let mine = rows.iter_mut().find(|row| Arc::ptr_eq(&row.cut, &self.cut));
+        if let Some(row) = mine {
+            (row.waiting_since, row.answer_bytes) = (Some(now), answer_bytes);
+            self.places.cut_readers(&mut rows, &self.cut);
+        }
+        drop(rows);
         self.places.changed.notify_one();
     }
 
     /// A whole request is here and is worked on; false where the place is already another's.
     #[must_use]
     pub(crate) fn work(&self) -> bool {
-        self.set(None)
+        let mut rows = self.places.rows();
+        let mine = rows.iter_mut().find(|row| Arc::ptr_eq(&row.cut, &self.cut));
+        mine.map(|row| row.waiting_since = None).is_some()
     }
 
     /// Returns when the place is another's. Never happens while a request is worked on.
     pub(crate) async fn lost(&self) {
         self.cut.notified().await;
-    }
-
-    fn set(&self, waiting_since: Option<Instant>) -> bool {
-        let mut rows = self.places.rows();
-        let mine = rows.iter_mut().find(|row| Arc::ptr_eq(&row.cut, &self.cut));
-        mine.map(|row| row.waiting_since = waiting_since).is_some()
     }
 }
 
@@ -203,6 +225,23 @@ mod tests {
         assert!(matches!(places.admit(source(9), start), Admission::Busy));
         held.pop();
         placed(places.admit(source(9), start));
+    }
+
+    #[test]
+    fn answers_that_nobody_reads_are_given_up_when_they_are_too_many_bytes() {
+        let start = Instant::now();
+        let places = Places::new(Arc::default());
+        let held = full(&places, start);
+        let second = |at: usize| start + Duration::from_secs(100 + at as u64);
+        for (at, place) in held.iter().enumerate().take(6) {
+            place.hold(ANSWER_BYTES_MAX / 4, second(at));
+        }
+        let lost: Vec<usize> = (0..held.len()).filter(|&at| is_lost(&held[at])).collect();
+        assert_eq!(lost, [0, 1], "who only asks is left alone");
+        held[2].wait(second(7));
+        held[6].hold(10 * ANSWER_BYTES_MAX, second(8));
+        let lost: Vec<usize> = (0..held.len()).filter(|&at| is_lost(&held[at])).collect();
+        assert_eq!(lost, [0, 1, 3, 4, 5], "one answer may be larger than all together");
     }
 
     #[test]

@@ -103,7 +103,10 @@ impl Acceptor {
         loop {
             match self {
                 Self::Tcp(listener) => {
-                    let (stream, peer) = listener.accept().await?;
+                    let (stream, peer) = match listener.accept().await {
+                        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                        accepted => accepted?,
+                    };
                     if stream.set_nodelay(true).is_ok()
                         && let Ok(local) = stream.local_addr()
                     {

@@ -68,6 +68,77 @@ fn readers_that_do_not_read_keep_no_places() {
     expect_ready_within_a_second(&gateway);
 }
 
+/// Goal: names may be encoded, and no encoding reaches what the plain spelling does not.
+#[test]
+fn an_endpoint_is_named_plainly_or_percent_encoded() {
+    let origin = Origin::start(behaviour::fixed(200, "ok"));
+    let gateway = Config::to([origin.addr()]).start();
+    let port = origin.addr().port();
+    let state =
+        || gateway.admin_get("/api/v1/upstreams").json()["upstreams"][0]["endpoints"][0]["admin"].clone();
+    for (upstream, address) in [
+        ("app", format!("127.0.0.1:{port}")),
+        ("%61pp", format!("127.0.0.1%3A{port}")),
+        ("ap%70", format!("%31%32%37.0.0.1%3a{port}")),
+    ] {
+        for order in ["drain", "down", "up"] {
+            let path = format!("/api/v1/upstreams/{upstream}/endpoints/{address}/{order}");
+            let answer = gateway.admin_request("POST", &path, "");
+            assert_eq!((answer.status, state()), (200, order.into()), "{path} {answer:?}");
+        }
+    }
+    for (upstream, address) in [
+        ("app", format!("127.0.0.1:{port}%00")),
+        ("app", format!("127.0.0.1%253A{port}")),
+        ("app", format!("127.0.0.1:{port}%20")),
+        ("APP", format!("127.0.0.1:{port}")),
+        ("..%2fapp", format!("127.0.0.1:{port}")),
+        ("app", format!("..%2f127.0.0.1:{port}")),
+        ("app", format!("%c0%af127.0.0.1:{port}")),
+        ("app", "%".to_owned()),
+        ("%00", "x".repeat(4_000)),
+    ] {
+        let path = format!("/api/v1/upstreams/{upstream}/endpoints/{address}/down");
+        Problem::expect(&gateway.admin_request("POST", &path, ""), 404, "not-found");
+    }
+    assert_eq!(state(), "up");
+}
+
+/// Goal: no page of another site reads or changes anything, whatever it makes a browser send.
+#[test]
+fn a_page_of_another_site_gets_nothing() {
+    let origin = Origin::start(behaviour::fixed(200, "ok"));
+    let gateway = Config::to([origin.addr()]).start();
+    let port = gateway.admin().port();
+    let down = format!("/api/v1/upstreams/app/endpoints/{}/down", origin.addr());
+    for (method, path) in [("POST", "/api/v1/reload"), ("POST", down.as_str()), ("GET", "/api/v1/config")] {
+        // A form, a preflight's request after it was refused, an image, a frame, a page on another port.
+        for fields in [
+            "Origin: http://evil.example\r\nContent-Type: text/plain\r\n".to_owned(),
+            "Origin: null\r\n".to_owned(),
+            "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image\r\n".to_owned(),
+            "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe\r\n".to_owned(),
+            format!("Origin: http://127.0.0.1:{}\r\nSec-Fetch-Site: same-site\r\n", port ^ 1),
+            format!("Origin: http://127.0.0.1:{port}.evil.example\r\n"),
+            format!("Origin: http://127.0.0.1:{port}\r\nOrigin: http://evil.example\r\n"),
+        ] {
+            Problem::expect(&gateway.admin_request(method, path, &fields), 403, "admin-origin-refused");
+        }
+        // The site's name now points to this machine.
+        let mut rebound = RawClient::connect(gateway.admin());
+        rebound.send(format!(
+            "{method} {path} HTTP/1.1\r\nHost: evil.example:{port}\r\nOrigin: http://evil.example:{port}\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 0\r\n\r\n"
+        ));
+        Problem::expect(&rebound.response(), 421, "admin-host-refused");
+    }
+    let preflight = "Origin: http://evil.example\r\nAccess-Control-Request-Method: POST\r\n";
+    let refused = gateway.admin_request("OPTIONS", "/api/v1/reload", preflight);
+    assert_eq!(refused.status, 403);
+    assert!(!refused.head.fields.has("access-control-allow-origin"));
+    assert_eq!(gateway.get("/").status, 200);
+    assert!(gateway.events("reloaded").is_empty());
+}
+
 #[test]
 fn a_guesser_is_answered_429_counted_and_logged_and_the_operator_beside_it_gets_in() {
     let gateway = with_token();
