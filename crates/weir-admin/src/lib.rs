@@ -6,11 +6,12 @@
 //! is not its own, a missing token. Only POST changes anything. Every answer says that it is not to be sniffed,
 //! framed, run or stored.
 //!
-//! Limits: [`CONNECTIONS_MAX`] connections, [`CONNECTIONS_PER_SOURCE_MAX`] of one source (one more takes the place of
-//! who has waited the longest), [`HEAD_BYTES_MAX`] a head within [`HEAD_TIMEOUT`], [`BODY_BYTES_MAX`] a body within
-//! [`BODY_TIMEOUT`], [`WORKS_MAX`] pieces of work at a time within [`HANDLE_TIMEOUT`] each, [`WRITE_TIMEOUT`] for a
-//! reader that is slow, [`ANSWER_BYTES_MAX`] of answers that wait to be read, [`TOKEN_FAILURES_MAX`] wrong tokens of one source in [`LOCKOUT_WINDOW`]. A panic in the
-//! gateway's part is a 500 and nothing else.
+//! Limits: [`CONNECTIONS_MAX`] connections, [`CONNECTIONS_PER_SOURCE_MAX`] of one source (one more takes the place of who
+//! has waited the longest, of the source that holds the most), [`HEAD_BYTES_MAX`] a head within [`HEAD_TIMEOUT`],
+//! [`BODY_BYTES_MAX`] a body within [`BODY_TIMEOUT`], [`WORKS_MAX`] pieces of work at a time within [`HANDLE_TIMEOUT`]
+//! each, [`WRITE_TIMEOUT`] for a reader that is slow, [`ANSWER_BYTES_MAX`] of answers that wait to be read,
+//! [`TOKEN_FAILURES_MAX`] wrong tokens of one source in [`LOCKOUT_WINDOW`]. A panic in the gateway's part is a 500 and
+//! nothing else.
 
 mod answer;
 mod connection;

@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -6,12 +7,14 @@ use tokio::sync::Notify;
 use crate::Stats;
 use crate::source::Source;
 
-/// Most connections at a time. For one more, the connection that has waited for its client the longest is cut.
+/// Most connections at a time. For one more, a connection is cut: of the source that holds the most, the one that has
+/// waited for its client the longest.
 pub const CONNECTIONS_MAX: usize = 64;
 
 /// Most of them from one source: an IPv4 address, loopback too, a /64 of IPv6, or the unix socket. For one more, the
-/// connection of that source that has waited the longest is cut, so that nobody's flood reaches another's places.
-pub const CONNECTIONS_PER_SOURCE_MAX: usize = 16;
+/// connection of that source that has waited the longest is cut, so that nobody's flood reaches another's places. Not
+/// fewer: a flood of ten thousand a second from an honest client's own address leaves that client 3 ms for its request.
+pub const CONNECTIONS_PER_SOURCE_MAX: usize = 32;
 
 /// Most bytes of answers that wait to be read, all together; above it who has waited the longest with one is cut. A view
 /// of ten thousand routes is a few MiB, and readers that do not read must not keep one each. A single answer may be
@@ -67,11 +70,10 @@ impl Places {
         }
     }
 
-    /// Takes a place, another's who waits if need be. The work is linear in [`CONNECTIONS_MAX`].
+    /// Takes a place, another's who waits if need be.
     pub(crate) fn admit(self: &Arc<Self>, source: Source, now: Instant) -> Admission {
         let mut rows = self.rows();
-        let held = rows.iter().filter(|row| row.source == source).count();
-        if held >= CONNECTIONS_PER_SOURCE_MAX {
+        if held_by(&rows, source) >= CONNECTIONS_PER_SOURCE_MAX {
             if !self.cut_one(&mut rows, |row| row.source == source) {
                 return Admission::SourceBusy;
             }
@@ -92,11 +94,14 @@ impl Places {
         {}
     }
 
-    /// Cuts the one of these that has waited the longest; false where none waits.
+    /// Cuts, of these, the one that has waited the longest of the source that holds the most; false where none waits.
+    /// The work grows with the square of [`CONNECTIONS_MAX`].
     fn cut_one(&self, rows: &mut Vec<Row>, among: impl Fn(&Row) -> bool) -> bool {
         let waiting = rows.iter().enumerate().filter(|(_, row)| among(row));
-        let longest = waiting.filter_map(|(at, row)| Some((row.waiting_since?, at))).min();
-        let Some((_, at)) = longest else { return false };
+        let first = waiting
+            .filter_map(|(at, row)| Some((Reverse(held_by(rows, row.source)), row.waiting_since?, at)))
+            .min();
+        let Some((_, _, at)) = first else { return false };
         rows.remove(at).cut.notify_one();
         self.stats.connections_cut.add(1);
         true
@@ -105,6 +110,10 @@ impl Places {
     fn rows(&self) -> MutexGuard<'_, Vec<Row>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn held_by(rows: &[Row], source: Source) -> usize {
+    rows.iter().filter(|row| row.source == source).count()
 }
 
 /// A connection's place; given back when dropped.
@@ -175,7 +184,7 @@ mod tests {
         }
     }
 
-    /// As many connections as there may be, four sources, a second between one and the next.
+    /// As many connections as there may be, of two sources, a second between one and the next.
     fn full(places: &Arc<Places>, start: Instant) -> Vec<Place> {
         let second = |at: usize| start + Duration::from_secs(at as u64);
         (0..CONNECTIONS_MAX)
@@ -199,6 +208,20 @@ mod tests {
         assert_eq!((lost, stats.connections_cut.get()), (vec![2], 1));
         assert!(!held[2].work(), "a place that was given away is not worked for");
         assert_eq!(stats.connections.get(), CONNECTIONS_MAX as i64);
+    }
+
+    #[test]
+    fn the_source_that_holds_the_most_makes_room() {
+        let start = Instant::now();
+        let places = Places::new(Arc::default());
+        let modest = placed(places.admit(source(99), start));
+        let mut held = Vec::new();
+        for at in 0..1_000 {
+            let source = source(at % 8);
+            held.push(placed(places.admit(source, start + Duration::from_millis(at as u64))));
+        }
+        assert!(!is_lost(&modest), "who holds one place loses it to a crowd");
+        assert_eq!(held.iter().filter(|place| !is_lost(place)).count(), CONNECTIONS_MAX - 1);
     }
 
     #[test]
