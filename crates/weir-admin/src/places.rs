@@ -19,7 +19,7 @@ pub const CONNECTIONS_PER_SOURCE_MAX: usize = 32;
 /// Most bytes of answers that wait to be read, all together; above it who has waited the longest with one is cut. A view
 /// of ten thousand routes is a few MiB, and readers that do not read must not keep one each. A single answer may be
 /// larger.
-pub const ANSWER_BYTES_MAX: usize = 32 << 20;
+pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// The places that connections take.
 #[derive(Debug)]

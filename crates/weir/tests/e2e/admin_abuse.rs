@@ -139,6 +139,33 @@ fn a_page_of_another_site_gets_nothing() {
     assert!(gateway.events("reloaded").is_empty());
 }
 
+/// Goal: large answers that nobody reads are bounded in memory and delay no probe. Method: a large view, asked for
+/// by more clients than there are places, none of which reads.
+#[test]
+fn large_answers_that_nobody_reads_are_bounded() {
+    let mut config = Config::to(["127.0.0.1:9"]);
+    for number in 0..4_000 {
+        config = config.another_route(&format!("{{ match: {{ path: /r{number} }}, forward: app }}"));
+    }
+    let gateway = config.start();
+    let whole = gateway.admin_get("/api/v1/config").text().len();
+    assert!(whole > 512 << 10, "{whole}");
+    let before = gateway.rss_kib();
+    let mut held = Vec::new();
+    for _ in 0..80 {
+        let mut client = RawClient::connect_narrow(gateway.admin());
+        client.send(format!("GET /api/v1/config HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.admin()));
+        held.push(client);
+    }
+    for _ in 0..5 {
+        expect_ready_within_a_second(&gateway);
+    }
+    // It waits its turn behind them: what they asked for has been made when it is answered.
+    gateway.metrics();
+    let grown = gateway.rss_kib().saturating_sub(before);
+    assert!(grown < 64 * 1024, "{grown} KiB for answers of {whole} bytes");
+}
+
 #[test]
 fn a_guesser_is_answered_429_counted_and_logged_and_the_operator_beside_it_gets_in() {
     let gateway = with_token();
