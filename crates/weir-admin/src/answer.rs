@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use weir_base::ErrorCode;
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: &'static str,
-    pub(crate) fields: Vec<(&'static str, &'static str)>,
+    pub(crate) fields: Vec<(&'static str, Cow<'static, str>)>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -17,7 +18,7 @@ pub(crate) struct Answer {
 pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
     pub(crate) detail: String,
-    pub(crate) field: Option<(&'static str, &'static str)>,
+    pub(crate) field: Option<(&'static str, Cow<'static, str>)>,
 }
 
 impl Refusal {
@@ -29,8 +30,8 @@ impl Refusal {
         Self { code, detail: detail.into(), field: None }
     }
 
-    pub(crate) fn with_field(mut self, name: &'static str, value: &'static str) -> Self {
-        self.field = Some((name, value));
+    pub(crate) fn with_field(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.field = Some((name, value.into()));
         self
     }
 }
@@ -44,8 +45,8 @@ impl Answer {
         Self { status: 200, content_type, fields: Vec::new(), body: body.into_bytes() }
     }
 
-    pub(crate) fn with_field(mut self, name: &'static str, value: &'static str) -> Self {
-        self.fields.push((name, value));
+    pub(crate) fn with_field(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.fields.push((name, value.into()));
         self
     }
 
@@ -59,13 +60,13 @@ impl Answer {
             "detail": refusal.detail,
             "instance": if path.is_empty() { "/" } else { path },
         });
-        let mut fields = vec![("weir-error", code.as_str())];
-        fields.extend(refusal.field);
+        let mut fields = vec![("weir-error", code.as_str().into())];
+        fields.extend(refusal.field.clone());
         Self { status: code.status(), content_type: "application/problem+json", fields, body: line_of(&body) }
     }
 
     /// The whole answer as it stands on the wire; without the body for HEAD.
-    pub(crate) fn write(&self, with_body: bool, connection: Option<&str>, now: SystemTime) -> Vec<u8> {
+    pub(crate) fn into_bytes(self, with_body: bool, connection: Option<&str>, now: SystemTime) -> Vec<u8> {
         let mut out = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         let mut field = |name: &str, value: &str| {
             for part in [name, ": ", value, "\r\n"] {
@@ -75,9 +76,8 @@ impl Answer {
         field("date", &httpdate::fmt_http_date(now));
         field("content-type", self.content_type);
         field("content-length", &self.body.len().to_string());
-        for (name, value) in HARDENING.iter().chain(&self.fields) {
-            field(name, value);
-        }
+        HARDENING.iter().for_each(|(name, value)| field(name, value));
+        self.fields.iter().for_each(|(name, value)| field(name, value));
         if let Some(connection) = connection {
             field("connection", connection);
         }
@@ -119,6 +119,7 @@ fn reason(status: u16) -> &'static str {
         414 => "URI Too Long",
         421 => "Misdirected Request",
         422 => "Unprocessable Content",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",

@@ -1,21 +1,24 @@
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use weir_base::ErrorCode;
 use weir_wire::http1::{
-    Body, Chunk, ChunkedDecoder, FramingError, HeadLimits, HeadScanner, Method, RequestError, RequestHead,
-    ScanError, Target, Version, request_body,
+    Body, Chunk, ChunkedDecoder, HeadLimits, HeadScanner, Method, RequestError, RequestHead, ScanError,
+    Target, Version, request_body,
 };
 
 use crate::answer::{Answer, Refusal};
-use crate::handle::{handle, is_deep};
+use crate::guard::Denied;
+use crate::handle::{HANDLE_TIMEOUT, WORKS_MAX, Work, handle, is_deep};
+use crate::lockout::Failure;
+use crate::places::Place;
 use crate::resource::Resource;
-use crate::{Gateway, Guard};
+use crate::source::Ends;
+use crate::{Gateway, Guard, Stats};
 
 /// Largest request head.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -47,38 +50,33 @@ const READ_BYTES: usize = 8 << 10;
 pub(crate) struct Service {
     pub(crate) gateway: Arc<dyn Gateway>,
     pub(crate) guard: Guard,
+    /// One permit for each request that is worked on.
+    pub(crate) works: Arc<Semaphore>,
+    pub(crate) stats: Arc<Stats>,
 }
 
-/// Serves one connection to its end. `local` is the address that the client connected to; `stopping` becomes true
-/// when no further request is wanted.
+/// Serves one connection to its end, or until its place is another's. `stopping` becomes true when no further request
+/// is wanted.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    local: Option<SocketAddr>,
+    ends: Ends,
+    place: Place,
     service: Arc<Service>,
-    mut stopping: watch::Receiver<bool>,
+    stopping: watch::Receiver<bool>,
 ) {
-    let mut connection = Connection { stream, received: Vec::new(), head: RequestHead::default() };
-    loop {
-        match connection.next_head(&mut stopping).await {
-            Next::Head => {}
-            Next::Gone => return,
-            Next::Refuse(refusal) => return connection.refuse(&Answer::problem(&refusal, "")).await,
-        }
-        let path = connection.path();
-        let answered = connection.exchange(&service, local).await;
-        let framed = answered.is_framed && connection.head.is_persistent() && !*stopping.borrow();
-        let answer = answered.result.unwrap_or_else(|refusal| Answer::problem(&refusal, &path));
-        if !framed {
-            return connection.refuse(&answer).await;
-        }
-        if connection.write(&answer, true).await.is_err() {
-            return;
-        }
+    let connection =
+        Connection { stream, ends, place: &place, received: Vec::new(), head: RequestHead::default() };
+    tokio::select! {
+        biased;
+        () = place.lost() => {}
+        () = connection.serve(&service, stopping) => {}
     }
 }
 
-struct Connection<S> {
+struct Connection<'p, S> {
     stream: S,
+    ends: Ends,
+    place: &'p Place,
     /// What was read and not used yet.
     received: Vec<u8>,
     head: RequestHead,
@@ -98,7 +96,33 @@ struct Answered {
     is_framed: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
+    async fn serve(mut self, service: &Service, mut stopping: watch::Receiver<bool>) {
+        loop {
+            match self.next_head(&mut stopping).await {
+                Next::Head => {}
+                Next::Gone => return,
+                Next::Refuse(refusal) => {
+                    // What was parsed of it, or the request before, says nothing about this answer.
+                    self.head = RequestHead::default();
+                    return self.refuse(Answer::problem(&refusal, "")).await;
+                }
+            }
+            let path = self.path();
+            let Some(answered) = self.exchange(service).await else { return };
+            let framed = answered.is_framed && self.head.is_persistent() && !*stopping.borrow();
+            let answer = answered.result.unwrap_or_else(|refusal| Answer::problem(&refusal, &path));
+            if !framed {
+                return self.refuse(answer).await;
+            }
+            if self.write(answer, true).await.is_err() {
+                return;
+            }
+            // The client has read its answer and is waited for anew.
+            self.place.wait(now());
+        }
+    }
+
     /// Waits for a request's head.
     async fn next_head(&mut self, stopping: &mut watch::Receiver<bool>) -> Next {
         let begun = !self.received.is_empty();
@@ -128,15 +152,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             may_skip &= skipped == 0;
             // A lone CR may become the empty line.
             let is_undecided = may_skip && self.received == b"\r";
-            let found = if is_undecided {
-                None
-            } else {
-                scanner.scan(&self.received, limits.bytes).map_err(scan_refusal)?
-            };
+            let found = if is_undecided { None } else { scanner.scan(&self.received, limits.bytes)? };
             if let Some(length) = found {
                 let parsed = self.head.parse(&self.received[..length], &limits);
                 self.received.drain(..length);
-                parsed.map_err(request_refusal)?;
+                parsed?;
                 return Ok(true);
             }
             match self.read_some().await {
@@ -161,17 +181,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         String::from_utf8_lossy(path).into_owned()
     }
 
-    /// One request from its checks to its answer. The order tells a stranger nothing: site, token, resource, body.
-    async fn exchange(&mut self, service: &Service, local: Option<SocketAddr>) -> Answered {
-        let lost = |refusal| Answered { result: Err(refusal), is_framed: false };
+    /// One request from its checks to its answer. The order tells a stranger nothing: site, token, resource, body. None
+    /// where the place was given to another before all of the request was here.
+    async fn exchange(&mut self, service: &Service) -> Option<Answered> {
+        let lost = |refusal| Some(Answered { result: Err(refusal), is_framed: false });
         let framing = match request_body(&self.head) {
             Ok(framing) => framing,
-            Err(error) => return lost(framing_refusal(error)),
+            Err(error) => return lost(Refusal::because(error.code(), error.to_string())),
         };
-        let (resource, deep) = match self.admit(service, local) {
+        let (resource, deep) = match self.admit(service) {
             Ok(admitted) => admitted,
             // A body that was not read stands where the next request should.
-            Err(refusal) => return Answered { result: Err(refusal), is_framed: framing == Body::Empty },
+            Err(refusal) => {
+                return Some(Answered { result: Err(refusal), is_framed: framing == Body::Empty });
+            }
         };
         let body = match timeout(BODY_TIMEOUT, self.read_body(framing)).await {
             Ok(Ok(body)) => body,
@@ -180,23 +203,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return lost(Refusal::because(ErrorCode::RequestTimeout, "the body did not arrive in time"));
             }
         };
-        let result = handle(&service.gateway, resource, &self.head, deep, &body).await;
-        Answered { result, is_framed: true }
+        let permit = match timeout(HANDLE_TIMEOUT, service.permit(&resource, deep)).await {
+            Ok(permit) => permit,
+            Err(_) => return lost(Refusal::new(ErrorCode::Overloaded).with_field("retry-after", "1")),
+        };
+        if !self.place.work() {
+            return None;
+        }
+        let work = Work { gateway: Arc::clone(&service.gateway), permit };
+        let result = handle(work, resource, &self.head, deep, &body).await;
+        Some(Answered { result, is_framed: true })
     }
 
-    fn admit(&self, service: &Service, local: Option<SocketAddr>) -> Result<(Resource, bool), Refusal> {
+    fn admit(&self, service: &Service) -> Result<(Resource, bool), Refusal> {
         let (path, query) = match self.head.target() {
             Ok(Target::Origin { path, query } | Target::Absolute { path, query, .. }) => (path, query),
             Ok(Target::Authority(_) | Target::Asterisk) => (self.head.target_bytes(), None),
             Err(_) => return Err(Refusal::because(ErrorCode::BadRequest, "the request target is not valid")),
         };
         let path = String::from_utf8_lossy(path);
-        service.guard.check_site(&self.head, local)?;
+        service.guard.check_site(&self.head, self.ends.local)?;
         let resource = Resource::of(self.head.method(), &path);
         let deep = query.is_some_and(is_deep);
         // The deep view names the upstreams: it is no probe.
         if deep || !resource.as_ref().is_ok_and(Resource::is_probe) {
-            service.guard.check_token(&self.head)?;
+            let checked = service.guard.check_token(&self.head, self.ends, now());
+            checked.map_err(|denied| service.deny(denied))?;
         }
         Ok((resource?, deep))
     }
@@ -266,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    async fn write(&mut self, answer: &Answer, keep_alive: bool) -> io::Result<()> {
+    async fn write(&mut self, answer: Answer, keep_alive: bool) -> io::Result<()> {
         let with_body = self.head.method() != Method::Head;
         let connection = match (keep_alive, self.head.version()) {
             (false, _) => Some("close"),
@@ -274,7 +306,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             (true, Version::Http10) => Some("keep-alive"),
             (true, Version::Http11) => None,
         };
-        let bytes = answer.write(with_body, connection, SystemTime::now());
+        let bytes = answer.into_bytes(with_body, connection, SystemTime::now());
+        self.place.hold(bytes.len(), now());
         let writing = async {
             self.stream.write_all(&bytes).await?;
             self.stream.flush().await
@@ -284,7 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Writes the last answer and closes, after the client has had time to read it: closing a socket with unread
     /// bytes resets it, and a reset takes the answer away.
-    async fn refuse(&mut self, answer: &Answer) {
+    async fn refuse(&mut self, answer: Answer) {
         if self.write(answer, false).await.is_err() || self.stream.shutdown().await.is_err() {
             return;
         }
@@ -302,41 +335,55 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+impl Service {
+    pub(crate) fn new(gateway: Arc<dyn Gateway>, guard: Guard) -> Self {
+        Self { gateway, guard, works: Arc::new(Semaphore::new(WORKS_MAX)), stats: Arc::default() }
+    }
+
+    /// The leave to work, which a probe does not need.
+    async fn permit(&self, resource: &Resource, deep: bool) -> Option<OwnedSemaphorePermit> {
+        if resource.is_probe() && !deep {
+            return None;
+        }
+        let permit = Arc::clone(&self.works).acquire_owned().await;
+        Some(permit.expect("nobody closes the semaphore"))
+    }
+
+    /// Counts and reports a request that is not let in.
+    fn deny(&self, denied: Denied) -> Refusal {
+        match &denied {
+            Denied::NoToken => {}
+            Denied::LockedOut { .. } => self.stats.locked_out.add(1),
+            Denied::WrongToken(Failure { report, forgot }) => {
+                self.stats.token_failures.add(1);
+                self.stats.sources_forgotten.add(u64::from(*forgot));
+                if let Some(report) = report {
+                    self.gateway.token_refused(report);
+                }
+            }
+        }
+        denied.refusal()
+    }
+}
+
+/// The runtime's clock, which tests may set.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 enum HeadError {
     Io,
     Refused(Refusal),
 }
 
-fn scan_refusal(error: ScanError) -> HeadError {
-    HeadError::Refused(match error {
-        ScanError::BareLf => Refusal::because(ErrorCode::BadRequest, "a line ends with LF instead of CRLF"),
-        ScanError::NotHttp => Refusal::because(ErrorCode::BadRequest, "what was received is not HTTP"),
-        ScanError::StartLineTooLong => Refusal::new(ErrorCode::UriTooLong),
-        ScanError::TooLong => Refusal::new(ErrorCode::HeadersTooLarge),
-    })
+impl From<ScanError> for HeadError {
+    fn from(error: ScanError) -> Self {
+        Self::Refused(Refusal::because(error.code(), error.to_string()))
+    }
 }
 
-fn request_refusal(error: RequestError) -> HeadError {
-    let code = match error {
-        RequestError::UnknownVersion => ErrorCode::UnknownVersion,
-        RequestError::TooManyFields => ErrorCode::HeadersTooLarge,
-        RequestError::BadRequestLine
-        | RequestError::BadTarget
-        | RequestError::FoldedField
-        | RequestError::NoColon
-        | RequestError::BadName
-        | RequestError::BadValue => ErrorCode::BadRequest,
-    };
-    HeadError::Refused(Refusal::because(code, error.to_string()))
-}
-
-fn framing_refusal(error: FramingError) -> Refusal {
-    let code = match error {
-        FramingError::UnknownCoding => ErrorCode::UnknownCoding,
-        FramingError::LengthAndCoding
-        | FramingError::BadLength
-        | FramingError::BadCoding
-        | FramingError::CodingOnHttp10 => ErrorCode::BadRequest,
-    };
-    Refusal::because(code, error.to_string())
+impl From<RequestError> for HeadError {
+    fn from(error: RequestError) -> Self {
+        Self::Refused(Refusal::because(error.code(), error.to_string()))
+    }
 }

@@ -3,10 +3,12 @@ use std::pin::Pin;
 
 use serde_json::Value;
 
+use crate::TokenRefused;
+
 /// What the admin address shows and asks of the process around it.
 ///
-/// All but [`reload`](Self::reload) run on the blocking pool: they may take locks and be slow, and a panic in one is
-/// answered with 500.
+/// All but [`reload`](Self::reload) and [`token_refused`](Self::token_refused) run on the blocking pool: they may take
+/// locks and be slow, and a panic in one is answered with 500.
 pub trait Gateway: Send + Sync + 'static {
     /// Whether traffic is wanted, and what that depends on.
     fn readiness(&self) -> Readiness;
@@ -50,6 +52,10 @@ pub trait Gateway: Send + Sync + 'static {
         address: &str,
         order: EndpointOrder,
     ) -> Result<(), UnknownEndpoint>;
+
+    /// Logs that somebody presented a wrong token. Must not wait; called
+    /// [`LOCKOUT_REPORTS_MAX`](crate::LOCKOUT_REPORTS_MAX) times a minute at most.
+    fn token_refused(&self, refused: &TokenRefused);
 }
 
 /// The answer to [`Gateway::reload`], to be awaited.

@@ -1,24 +1,59 @@
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use weir_base::ErrorCode;
 use weir_config::Secret;
 use weir_wire::http1::{Known, RequestHead, Target};
 
 use crate::answer::Refusal;
+use crate::lockout::{Failure, Lockout};
+use crate::source::Ends;
 
 /// Who may ask.
 #[derive(Debug)]
 pub struct Guard {
     hosts: Box<[String]>,
     token: Option<Secret>,
+    lockout: Mutex<Lockout>,
+}
+
+/// Why a request is not let in.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// It has no `Authorization`; a guess would, so this is not counted as one.
+    NoToken,
+    WrongToken(Failure),
+    /// Its source has presented too many wrong tokens.
+    LockedOut {
+        left: Duration,
+    },
+}
+
+impl Denied {
+    pub(crate) fn refusal(&self) -> Refusal {
+        match self {
+            Self::NoToken | Self::WrongToken(_) => Refusal::new(ErrorCode::Unauthorized)
+                .with_field("www-authenticate", "Bearer realm=\"weir admin\""),
+            Self::LockedOut { left } => {
+                // Rounded up: who comes back then is not refused again.
+                let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+                Refusal::new(ErrorCode::TooManyFailures).with_field("retry-after", seconds.to_string())
+            }
+        }
+    }
 }
 
 impl Guard {
     /// Answers to loopback names, to the address that a connection came to, and to `hosts`; asks for `token` where
     /// there is one, but for the health probes.
     pub fn new(hosts: &[String], token: Option<Secret>) -> Self {
-        Self { hosts: hosts.iter().map(|host| canonical(host).to_owned()).collect(), token }
+        Self {
+            hosts: hosts.iter().map(|host| canonical(host).to_owned()).collect(),
+            token,
+            lockout: Mutex::default(),
+        }
     }
 
     /// Whether the request names this address and comes from no other site's page.
@@ -26,7 +61,7 @@ impl Guard {
     /// # Errors
     ///
     /// 421 for a foreign name, 403 for a foreign origin.
-    pub(crate) fn check_site(&self, head: &RequestHead, local: Option<SocketAddr>) -> Result<(), Refusal> {
+    pub(crate) fn check_site(&self, head: &RequestHead, local: Option<IpAddr>) -> Result<(), Refusal> {
         let mut hosts = head.fields.all(Known::Host);
         let (host, second) = (hosts.next(), hosts.next());
         let authority = match head.target() {
@@ -55,32 +90,36 @@ impl Guard {
 
     /// Whether the request carries the token, if one is asked for.
     ///
+    /// A source that is locked out is refused whatever it presents, so that guessing ends there. Not so on this very
+    /// machine: whoever is on it shares a source with its operator and could keep them out for good. There the right
+    /// token passes always and only the wrong ones are answered 429, and what withstands guessing is the token's length.
+    ///
     /// # Errors
     ///
-    /// 401.
-    pub(crate) fn check_token(&self, head: &RequestHead) -> Result<(), Refusal> {
+    /// [`Denied`]; wrong tokens are counted against the connection's source.
+    pub(crate) fn check_token(&self, head: &RequestHead, ends: Ends, now: Instant) -> Result<(), Denied> {
         let Some(token) = &self.token else { return Ok(()) };
         let mut fields = head.fields.all(Known::Authorization);
-        let presented = match (fields.next(), fields.next()) {
-            (Some(value), None) => bearer(value),
-            _ => None,
-        };
-        if presented.is_some_and(|presented| is_same(presented, token.expose().as_bytes())) {
-            return Ok(());
+        let Some(first) = fields.next() else { return Err(Denied::NoToken) };
+        let mut lockout = self.lockout.lock().unwrap_or_else(PoisonError::into_inner);
+        let locked_for = lockout.locked_for(ends.source(), now);
+        let presented = if fields.next().is_none() { bearer(first) } else { None };
+        let is_right = || presented.is_some_and(|presented| is_same(presented, token.expose().as_bytes()));
+        match locked_for {
+            Some(left) if !ends.is_within_the_machine() => Err(Denied::LockedOut { left }),
+            _ if is_right() => Ok(()),
+            Some(left) => Err(Denied::LockedOut { left }),
+            None => Err(Denied::WrongToken(lockout.fail(ends.source(), now))),
         }
-        Err(Refusal::new(ErrorCode::Unauthorized)
-            .with_field("www-authenticate", "Bearer realm=\"weir admin\""))
     }
 
-    fn is_own(&self, authority: &[u8], local: Option<SocketAddr>) -> bool {
+    fn is_own(&self, authority: &[u8], local: Option<IpAddr>) -> bool {
         let Some(host) = std::str::from_utf8(authority).ok().and_then(without_port) else { return false };
         let host = canonical(host);
         match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             Ok(ip) => {
                 let ip = ip.to_canonical();
-                ip.is_loopback()
-                    || local.is_some_and(|local| local.ip().to_canonical() == ip)
-                    || self.lists(host)
+                ip.is_loopback() || local == Some(ip) || self.lists(host)
             }
             Err(_) => host.eq_ignore_ascii_case("localhost") || self.lists(host),
         }

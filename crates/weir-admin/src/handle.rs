@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use weir_base::ErrorCode;
 use weir_wire::http1::{Known, RequestHead, list_items};
@@ -12,6 +13,10 @@ use crate::{Gateway, ReloadRejected};
 
 /// Longest work for one request; a reload goes on after it, unseen.
 pub const HANDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Most requests that are worked on at a time, the probes aside: views of a large configuration must not take every core
+/// from the traffic. Later ones wait, and may be cut while they do.
+pub const WORKS_MAX: usize = 2;
 
 /// Longest look at the dependencies: with what the network takes, `/health/ready` answers within a second.
 pub const READY_TIMEOUT: Duration = Duration::from_millis(800);
@@ -24,9 +29,16 @@ pub(crate) fn is_deep(query: &[u8]) -> bool {
     query.split(|&b| b == b'&').any(|pair| pair == b"deep=true" || pair == b"deep=1" || pair == b"deep")
 }
 
+/// The gateway and the leave to make it work.
+pub(crate) struct Work {
+    pub(crate) gateway: Arc<dyn Gateway>,
+    /// One of [`WORKS_MAX`], given back when the work ends, however long its asker waits; none for a probe.
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
 /// Does what was asked for.
 pub(crate) async fn handle(
-    gateway: &Arc<dyn Gateway>,
+    work: Work,
     resource: Resource,
     head: &RequestHead,
     deep: bool,
@@ -36,21 +48,21 @@ pub(crate) async fn handle(
     match resource {
         Resource::Live => Ok(ok(json!({ "status": "UP" }))),
         Resource::Healthz if !deep => Ok(ok(json!({ "status": "ok" }))),
-        Resource::Healthz => ask(gateway, <dyn Gateway>::health).await.map(ok),
-        Resource::Ready => Ok(ready(gateway).await),
+        Resource::Healthz => work.ask(<dyn Gateway>::health).await.map(ok),
+        Resource::Ready => Ok(ready(work).await),
         Resource::Metrics => {
-            let text = ask(gateway, <dyn Gateway>::metrics).await?;
+            let text = work.ask(<dyn Gateway>::metrics).await?;
             Ok(Answer::text(METRICS_TYPE, text))
         }
-        Resource::Status => ask(gateway, <dyn Gateway>::status).await.map(ok),
-        Resource::Config => ask(gateway, <dyn Gateway>::config).await.map(ok),
-        Resource::Routes => ask(gateway, <dyn Gateway>::routes).await.map(ok),
-        Resource::Upstreams => ask(gateway, <dyn Gateway>::upstreams).await.map(ok),
-        Resource::Reload => reload(gateway, head).await,
-        Resource::Explain => explain(gateway, body).await.map(ok),
+        Resource::Status => work.ask(<dyn Gateway>::status).await.map(ok),
+        Resource::Config => work.ask(<dyn Gateway>::config).await.map(ok),
+        Resource::Routes => work.ask(<dyn Gateway>::routes).await.map(ok),
+        Resource::Upstreams => work.ask(<dyn Gateway>::upstreams).await.map(ok),
+        Resource::Reload => reload(work, head).await,
+        Resource::Explain => explain(work, body).await.map(ok),
         Resource::Endpoint { upstream, address, order } => {
             let answer = json!({ "upstream": upstream, "endpoint": address, "order": order.as_str() });
-            let done = ask(gateway, move |gateway| gateway.set_endpoint(&upstream, &address, order)).await?;
+            let done = work.ask(move |gateway| gateway.set_endpoint(&upstream, &address, order)).await?;
             match done {
                 Ok(()) => Ok(ok(answer)),
                 Err(unknown) => Err(Refusal::because(ErrorCode::NotFound, unknown.to_string())),
@@ -59,23 +71,27 @@ pub(crate) async fn handle(
     }
 }
 
-/// Asks on the blocking pool; a panic there, or no answer in time, is our fault and nobody else's.
-async fn ask<T: Send + 'static>(
-    gateway: &Arc<dyn Gateway>,
-    question: impl FnOnce(&dyn Gateway) -> T + Send + 'static,
-) -> Result<T, Refusal> {
-    let gateway = Arc::clone(gateway);
-    let asked = tokio::task::spawn_blocking(move || question(&*gateway));
-    match timeout(HANDLE_TIMEOUT, asked).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(_)) | Err(_) => Err(Refusal::new(ErrorCode::Internal)),
+impl Work {
+    /// Asks on the blocking pool; a panic there, or no answer in time, is our fault and nobody else's.
+    async fn ask<T: Send + 'static>(
+        self,
+        question: impl FnOnce(&dyn Gateway) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let asked = tokio::task::spawn_blocking(move || {
+            let Self { gateway, permit: _permit } = self;
+            question(&*gateway)
+        });
+        match timeout(HANDLE_TIMEOUT, asked).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) | Err(_) => Err(Refusal::new(ErrorCode::Internal)),
+        }
     }
 }
 
 /// Never an error: who cannot say that it is ready is not.
-async fn ready(gateway: &Arc<dyn Gateway>) -> Answer {
+async fn ready(work: Work) -> Answer {
     let word = |up: bool| if up { "UP" } else { "DOWN" };
-    let (up, dependencies) = match timeout(READY_TIMEOUT, ask(gateway, <dyn Gateway>::readiness)).await {
+    let (up, dependencies) = match timeout(READY_TIMEOUT, work.ask(<dyn Gateway>::readiness)).await {
         Ok(Ok(readiness)) => (readiness.up, readiness.dependencies),
         Ok(Err(_)) | Err(_) => (false, vec![("gateway".to_owned(), false)]),
     };
@@ -85,9 +101,12 @@ async fn ready(gateway: &Arc<dyn Gateway>) -> Answer {
     Answer::json(if up { 200 } else { 503 }, &body)
 }
 
-async fn reload(gateway: &Arc<dyn Gateway>, head: &RequestHead) -> Result<Answer, Refusal> {
+async fn reload(work: Work, head: &RequestHead) -> Result<Answer, Refusal> {
     // In a task of its own: it must not stop half-way because the client went away, nor take us with it in a panic.
-    let reloading = tokio::spawn(gateway.reload());
+    let reloading = tokio::spawn(async move {
+        let Work { gateway, permit: _permit } = work;
+        gateway.reload().await
+    });
     match timeout(HANDLE_TIMEOUT, reloading).await {
         Ok(Ok(Ok(revision))) => Ok(Answer::json(200, &json!({ "revision": revision }))),
         Ok(Ok(Err(rejected))) => rejection(rejected, head),
@@ -112,9 +131,9 @@ fn accepts_json(head: &RequestHead) -> bool {
     })
 }
 
-async fn explain(gateway: &Arc<dyn Gateway>, body: &[u8]) -> Result<Value, Refusal> {
+async fn explain(work: Work, body: &[u8]) -> Result<Value, Refusal> {
     let malformed = |why: String| Refusal::because(ErrorCode::InvalidArgument, why);
     let question: Value =
         serde_json::from_slice(body).map_err(|error| malformed(format!("the body is not JSON: {error}")))?;
-    ask(gateway, move |gateway| gateway.explain(&question)).await?.map_err(malformed)
+    work.ask(move |gateway| gateway.explain(&question)).await?.map_err(malformed)
 }

@@ -182,7 +182,7 @@ mod tests {
             let refusal = Resource::of(method, path).unwrap_err();
             assert_eq!(
                 (refusal.code, refusal.field),
-                (ErrorCode::MethodNotAllowed, Some(("allow", allow))),
+                (ErrorCode::MethodNotAllowed, Some(("allow", Cow::Borrowed(allow)))),
                 "{path}"
             );
         }

@@ -1,19 +1,17 @@
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use weir_net::{BindAddress, BindError, Listener, ListenerSocket, Pending, Socket};
 
 use crate::connection::{Service, serve};
-use crate::{Gateway, Guard};
-
-/// Most connections at a time; later ones wait in the kernel's queue.
-pub const CONNECTIONS_MAX: usize = 64;
+use crate::places::{CONNECTIONS_MAX, Places};
+use crate::source::Ends;
+use crate::{Gateway, Guard, Stats};
 
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -35,6 +33,7 @@ pub struct Server {
     /// Kept open, and removed from the file system at the end.
     listener: Listener,
     stopping: watch::Sender<bool>,
+    stats: Arc<Stats>,
     /// None only once it has been waited for.
     accepting: Option<JoinHandle<()>>,
 }
@@ -57,9 +56,15 @@ impl Server {
             ListenerSocket::Unix(socket) => Acceptor::Unix(UnixListener::from_std(socket)?),
         };
         let stopping = watch::Sender::new(false);
-        let service = Arc::new(Service { gateway, guard });
-        let accepting = tokio::spawn(accept(acceptor, service, stopping.subscribe()));
-        Ok(Self { listener, stopping, accepting: Some(accepting) })
+        let service = Service::new(gateway, guard);
+        let stats = Arc::clone(&service.stats);
+        let accepting = tokio::spawn(accept(acceptor, Arc::new(service), stopping.subscribe()));
+        Ok(Self { listener, stopping, stats, accepting: Some(accepting) })
+    }
+
+    /// What it counts of itself, to be shown among the metrics.
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.stats)
     }
 
     /// Where it listens, with the port that the kernel chose.
@@ -91,46 +96,64 @@ enum Acceptor {
 }
 
 impl Acceptor {
-    async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                let local = stream.local_addr()?;
-                Ok((Socket::Tcp(stream), Some(local)))
+    /// # Errors
+    ///
+    /// Those of the listening socket; a connection that broke before it was served is passed over.
+    async fn accept(&self) -> io::Result<(Socket, Ends)> {
+        loop {
+            match self {
+                Self::Tcp(listener) => {
+                    let (stream, peer) = match listener.accept().await {
+                        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                        accepted => accepted?,
+                    };
+                    if stream.set_nodelay(true).is_ok()
+                        && let Ok(local) = stream.local_addr()
+                    {
+                        return Ok((Socket::Tcp(stream), Ends::new(peer.ip(), local.ip())));
+                    }
+                }
+                Self::Unix(listener) => {
+                    let (stream, _) = listener.accept().await?;
+                    return Ok((Socket::Unix(stream), Ends::default()));
+                }
             }
-            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| (Socket::Unix(stream), None)),
         }
     }
 }
 
 /// Accepts until it is told to stop, then waits for the connections.
 async fn accept(acceptor: Acceptor, service: Arc<Service>, mut stopping: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::new(Arc::clone(&service.stats));
     let mut connections = JoinSet::new();
     loop {
         let next = async {
-            let place = Arc::clone(&places).acquire_owned().await.expect("nobody closes the semaphore");
-            (acceptor.accept().await, place)
+            let (socket, ends) = acceptor.accept().await?;
+            Ok::<_, io::Error>(places.place(ends.source()).await.map(|place| (socket, ends, place)))
         };
-        let (accepted, place) = tokio::select! {
+        let next = tokio::select! {
             next = next => next,
-            Some(_ended) = connections.join_next() => continue,
             _ = stopping.wait_for(|&stopping| stopping) => break,
         };
-        match accepted {
-            Ok((socket, local)) => {
+        match next {
+            Ok(Some((socket, ends, place))) => {
                 let (service, stopping) = (Arc::clone(&service), stopping.clone());
                 connections.spawn(async move {
                     match socket {
-                        Socket::Tcp(stream) => serve(stream, local, service, stopping).await,
-                        Socket::Unix(stream) => serve(stream, local, service, stopping).await,
+                        Socket::Tcp(stream) => serve(stream, ends, place, service, stopping).await,
+                        Socket::Unix(stream) => serve(stream, ends, place, service, stopping).await,
                     }
-                    drop(place);
                 });
             }
-            // The client was gone before it was accepted, or something is short; neither ends the server.
+            // Its source has as many requests under work as it may have connections.
+            Ok(None) => {}
+            // Descriptors or memory are short, which does not end the server.
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+        while connections.try_join_next().is_some() {}
+        // Who was cut is gone before another is accepted: sockets do not outnumber places.
+        while connections.len() > CONNECTIONS_MAX {
+            connections.join_next().await;
         }
     }
     drop(acceptor);

@@ -97,6 +97,8 @@ codes! {
     AdminOriginRefused = "admin-origin-refused", 403, Client, "Requests from this origin are refused";
     /// An admin request without the bearer token.
     Unauthorized = "unauthorized", 401, Client, "A valid bearer token is required";
+    /// An admin request from a source that presented too many wrong tokens within a minute.
+    TooManyFailures = "too-many-failures", 429, Client, "Too many wrong tokens came from this address";
     /// An admin request whose body is not what the resource takes.
     InvalidArgument = "invalid-argument", 400, Client, "The request's content is not valid";
     /// The admin address has no such resource.

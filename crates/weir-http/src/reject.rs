@@ -45,45 +45,19 @@ impl Reject {
 
 impl From<ScanError> for Reject {
     fn from(error: ScanError) -> Self {
-        match error {
-            ScanError::BareLf => Self::because(ErrorCode::BadRequest, "a line ends with LF instead of CRLF"),
-            ScanError::NotHttp => Self::because(
-                ErrorCode::BadRequest,
-                "what was received is not HTTP; is this TLS to a plain port?",
-            ),
-            ScanError::StartLineTooLong => Self::new(ErrorCode::UriTooLong),
-            ScanError::TooLong => Self::new(ErrorCode::HeadersTooLarge),
-        }
-        .closing()
+        Self::because(error.code(), error.to_string()).closing()
     }
 }
 
 impl From<RequestError> for Reject {
     fn from(error: RequestError) -> Self {
-        let code = match error {
-            RequestError::TooManyFields => ErrorCode::HeadersTooLarge,
-            RequestError::UnknownVersion => ErrorCode::UnknownVersion,
-            RequestError::BadRequestLine
-            | RequestError::BadTarget
-            | RequestError::FoldedField
-            | RequestError::NoColon
-            | RequestError::BadName
-            | RequestError::BadValue => ErrorCode::BadRequest,
-        };
-        Self::because(code, error.to_string()).closing()
+        Self::because(error.code(), error.to_string()).closing()
     }
 }
 
 impl From<FramingError> for Reject {
     fn from(error: FramingError) -> Self {
-        let code = match error {
-            FramingError::UnknownCoding => ErrorCode::UnknownCoding,
-            FramingError::LengthAndCoding
-            | FramingError::BadLength
-            | FramingError::BadCoding
-            | FramingError::CodingOnHttp10 => ErrorCode::BadRequest,
-        };
-        Self::because(code, error.to_string()).closing()
+        Self::because(error.code(), error.to_string()).closing()
     }
 }
 

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io::Write;
 
 use thiserror::Error;
@@ -167,9 +168,44 @@ impl Template {
     }
 }
 
+impl fmt::Display for Template {
+    /// As it is written, so that it can be parsed again.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = String::from_utf8_lossy;
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(plain) => f.write_str(&text(plain).replace('{', "{{").replace('}', "}}"))?,
+                Piece::ClientIp => f.write_str("{client_ip}")?,
+                Piece::Host => f.write_str("{host}")?,
+                Piece::Method => f.write_str("{method}")?,
+                Piece::Path => f.write_str("{path}")?,
+                Piece::Query => f.write_str("{query}")?,
+                Piece::Uri => f.write_str("{uri}")?,
+                Piece::Scheme => f.write_str("{scheme}")?,
+                Piece::RequestId => f.write_str("{request_id}")?,
+                Piece::TraceId => f.write_str("{trace_id}")?,
+                Piece::Route => f.write_str("{route}")?,
+                Piece::Header(name) => write!(f, "{{header.{}}}", text(name))?,
+                Piece::Param(name) => write!(f, "{{{name}}}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_variable_is_shown_as_it_is_written() {
+        let names = VARIABLES.iter().map(|(name, _)| format!("{{{name}}} "));
+        let text = names.collect::<String>() + "a{{b}}ä{rest}";
+        let params = ["rest".to_owned()];
+        let template = Template::parse(&text, &params).unwrap();
+        assert_eq!(template.to_string(), text.replace("NAME", "name"));
+        assert_eq!(Template::parse(&template.to_string(), &params), Ok(template));
+    }
 
     #[test]
     fn variables_are_told_from_text_and_braces() {

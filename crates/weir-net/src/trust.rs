@@ -12,6 +12,11 @@ impl TrustedProxies {
         Self(networks)
     }
 
+    /// The networks.
+    pub fn networks(&self) -> &[IpNet] {
+        &self.0
+    }
+
     /// Whether this peer is believed.
     #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -2,6 +2,8 @@
 
 mod config;
 mod metrics;
+mod policy;
+mod secret;
 mod view;
 
 use std::sync::Arc;
@@ -9,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use weir_admin::{
-    EndpointOrder, Guard, Readiness, ReloadAnswer, ReloadRejected, Server, StartError, UnknownEndpoint,
+    EndpointOrder, Guard, Readiness, ReloadAnswer, ReloadRejected, Server, StartError, TokenRefused,
+    UnknownEndpoint,
 };
 use weir_telemetry::{Level, Value as Field};
 use weir_upstream::AdminState;
@@ -44,6 +47,7 @@ pub(crate) async fn start(
     let admin = Admin { gateway: Arc::clone(gateway), reloads };
     let guard = Guard::new(&plan.hosts, plan.token);
     let server = Server::start(&plan.bind, plan.unix_mode, guard, Arc::new(admin))?;
+    gateway.registry.register(server.stats());
     let address = server.address().to_string();
     gateway.log.event(
         Level::Info,
@@ -139,5 +143,14 @@ impl weir_admin::Gateway for Admin {
             };
         }
         Ok(())
+    }
+    fn token_refused(&self, refused: &TokenRefused) {
+        let fields = [
+            ("client_ip", Field::Str(&refused.source)),
+            ("failures", Field::U64(u64::from(refused.failures))),
+            ("locked_out_s", Field::U64(refused.locked_for.map_or(0, |duration| duration.as_secs()))),
+            ("unreported", Field::U64(refused.unreported)),
+        ];
+        self.gateway.log.event(Level::Warn, "admin_token_refused", &fields);
     }
 }

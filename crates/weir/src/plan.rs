@@ -131,7 +131,7 @@ pub(crate) enum ActionPlan {
 }
 
 /// `admin` as checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AdminPlan {
     /// Loopback unless there is a token.
     pub(crate) bind: BindAddress,

@@ -2,7 +2,9 @@
 
 mod access;
 mod bounds;
+mod lockout;
 mod openapi;
+mod places;
 mod resources;
 
 use std::net::SocketAddr;
@@ -16,7 +18,8 @@ use weir_config::Secret;
 use weir_net::BindAddress;
 
 use crate::{
-    EndpointOrder, Gateway, Guard, Readiness, ReloadAnswer, ReloadRejected, Server, UnknownEndpoint,
+    EndpointOrder, Gateway, Guard, Readiness, ReloadAnswer, ReloadRejected, Server, TokenRefused,
+    UnknownEndpoint,
 };
 
 /// Remembers what was ordered; its `config` panics and its reload fails on request.
@@ -26,6 +29,7 @@ struct Example {
     is_down: bool,
     is_broken: bool,
     orders: Mutex<Vec<(String, String, EndpointOrder)>>,
+    refused: Mutex<Vec<TokenRefused>>,
 }
 
 impl Gateway for Example {
@@ -87,6 +91,10 @@ impl Gateway for Example {
         }
         self.orders.lock().unwrap().push((upstream.to_owned(), address.to_owned(), order));
         Ok(())
+    }
+
+    fn token_refused(&self, refused: &TokenRefused) {
+        self.refused.lock().unwrap().push(refused.clone());
     }
 }
 

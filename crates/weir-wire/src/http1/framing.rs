@@ -1,4 +1,5 @@
 use thiserror::Error;
+use weir_base::ErrorCode;
 
 use super::{Known, Method, RequestHead, ResponseHead, Version, decimal};
 
@@ -33,6 +34,18 @@ pub enum FramingError {
     /// A transfer coding on an HTTP/1.0 message.
     #[error("Transfer-Encoding on an HTTP/1.0 message")]
     CodingOnHttp10,
+}
+
+impl FramingError {
+    /// What a client is answered whose request this is.
+    pub const fn code(self) -> ErrorCode {
+        match self {
+            Self::UnknownCoding => ErrorCode::UnknownCoding,
+            Self::LengthAndCoding | Self::BadLength | Self::BadCoding | Self::CodingOnHttp10 => {
+                ErrorCode::BadRequest
+            }
+        }
+    }
 }
 
 /// The body that follows a request head.

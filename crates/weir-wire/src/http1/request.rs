@@ -1,4 +1,5 @@
 use thiserror::Error;
+use weir_base::ErrorCode;
 
 use super::ascii::is_token;
 use super::head::{FieldError, Span};
@@ -42,6 +43,22 @@ pub enum RequestError {
     /// More field lines than the limit.
     #[error("there are too many field lines")]
     TooManyFields,
+}
+
+impl RequestError {
+    /// What the client is answered.
+    pub const fn code(self) -> ErrorCode {
+        match self {
+            Self::TooManyFields => ErrorCode::HeadersTooLarge,
+            Self::UnknownVersion => ErrorCode::UnknownVersion,
+            Self::BadRequestLine
+            | Self::BadTarget
+            | Self::FoldedField
+            | Self::NoColon
+            | Self::BadName
+            | Self::BadValue => ErrorCode::BadRequest,
+        }
+    }
 }
 
 impl From<FieldError> for RequestError {

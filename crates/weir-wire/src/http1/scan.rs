@@ -2,6 +2,8 @@ use std::sync::LazyLock;
 
 use memchr::memchr;
 use memchr::memmem::Finder;
+use thiserror::Error;
+use weir_base::ErrorCode;
 
 use super::ascii::is_token_byte;
 
@@ -27,16 +29,31 @@ const WHOLE_BYTES_MAX: usize = 4 << 10;
 static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
 /// What is wrong with a head whose end is not known yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ScanError {
     /// An LF without a CR before it.
+    #[error("a line ends with LF instead of CRLF")]
     BareLf,
     /// The start line does not start with a token.
+    #[error("what was received is not HTTP; is this TLS to a plain port?")]
     NotHttp,
     /// The start line alone is longer than the limit.
+    #[error("the start line is too long")]
     StartLineTooLong,
     /// The head is longer than the limit.
+    #[error("the header fields are too large")]
     TooLong,
+}
+
+impl ScanError {
+    /// What a client is answered whose request this is.
+    pub const fn code(self) -> ErrorCode {
+        match self {
+            Self::BareLf | Self::NotHttp => ErrorCode::BadRequest,
+            Self::StartLineTooLong => ErrorCode::UriTooLong,
+            Self::TooLong => ErrorCode::HeadersTooLarge,
+        }
+    }
 }
 
 impl HeadScanner {

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use weir_base::format_duration;
-use weir_http::{Limits, PolicyPlan, Timeouts};
+use weir_http::{Limits, Timeouts};
+use weir_net::ProxyProtocol;
 use weir_route::ValueTest;
+use weir_telemetry::{Field, Sink};
 use weir_upstream::{
     BalancePlan, BodyPlan, CheckPlan, EndpointPlan, HashKey, HealthPlan, HostPlan, UpstreamPlan,
 };
 
-use super::view;
-use crate::plan::{AdminPlan, ListenerPlan, LogPlan, RootPlan};
+use super::secret::{STARS, is_secret, without_secrets};
+use super::{policy, view};
+use crate::plan::{ActionPlan, AdminPlan, ListenerPlan, LogPlan, RootPlan};
 
 /// The whole configuration in the words of the language.
 pub(super) fn show(plan: &RootPlan) -> Value {
@@ -27,14 +30,15 @@ pub(super) fn show(plan: &RootPlan) -> Value {
                 "name": &*route.name,
                 "place": route.place,
                 "match": route.rules.iter().map(|rule| view::rule_of(route, rule)).collect::<Vec<_>>(),
-                "policies": route.policies.iter().map(policy_name).collect::<Vec<_>>(),
-                "action": view::action(&route.action),
+                "policies": route.policies.iter().map(policy::show).collect::<Vec<_>>(),
+                "action": action(&route.action),
                 "timeout": route.timeout.map(format_duration),
             })
         })
         .collect();
     json!({
         "workers": plan.workers,
+        "trusted_proxies": plan.trusted_proxies.networks().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "timeouts": timeouts(&plan.timeouts),
         "limits": limits(&plan.limits.base, plan.limits.connections),
         "listeners": listeners,
@@ -42,22 +46,19 @@ pub(super) fn show(plan: &RootPlan) -> Value {
         "upstreams": upstreams,
         "admin": plan.admin.as_ref().map(admin),
         "log": log(&plan.log),
+        "service_name": plan.log.service_name,
         "watch": plan.watch,
         "files": plan.files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         "warnings": plan.warnings,
     })
 }
 
-/// The key that a policy is written with.
-pub(super) const fn policy_name(policy: &PolicyPlan) -> &'static str {
-    match policy {
-        PolicyPlan::Headers(_) => "headers",
-        PolicyPlan::SecurityHeaders(_) => "security_headers",
-        PolicyPlan::Rewrite(_) => "rewrite",
-        PolicyPlan::Status(_) => "status",
-        PolicyPlan::IpRules(_) => "ip_rules",
-        PolicyPlan::WebSocketOrigins(_) => "websocket_origins",
-        PolicyPlan::BodyLimit(_) => "body_limit",
+/// A route's action with all that it says.
+fn action(action: &ActionPlan) -> Value {
+    match action {
+        ActionPlan::Forward(_) => view::action(action),
+        ActionPlan::Redirect(plan) => json!({ "redirect": policy::redirect(plan) }),
+        ActionPlan::Respond(plan) => json!({ "respond": policy::respond(plan) }),
     }
 }
 
@@ -65,16 +66,11 @@ pub(super) const fn policy_name(policy: &PolicyPlan) -> &'static str {
 pub(super) fn test(name: &str, test: &ValueTest) -> Value {
     match test {
         ValueTest::Present => json!({ "present": true }),
-        ValueTest::Exact(_) if is_secret(name) => json!("***"),
+        ValueTest::Exact(_) if is_secret(name) => json!(STARS),
         ValueTest::Exact(text) => json!(text),
-        ValueTest::Expression(_) if is_secret(name) => json!({ "regex": "***" }),
+        ValueTest::Expression(_) if is_secret(name) => json!({ "regex": STARS }),
         ValueTest::Expression(expression) => json!({ "regex": expression.to_string() }),
     }
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["auth", "cookie", "key", "pass", "secret", "session", "token"].iter().any(|word| name.contains(word))
 }
 
 /// The effective settings of the checks.
@@ -107,7 +103,7 @@ fn check(check: &CheckPlan) -> Value {
         BodyPlan::Regex(regex) => json!({ "regex": regex.as_str() }),
         BodyPlan::Json { path, value } => json!({ "json": path, "value": value }),
     });
-    json!({ "http": { "path": http.path, "host": http.host, "statuses": statuses.collect::<Vec<_>>(), "body": body } })
+    json!({ "http": { "path": without_secrets(&http.path), "host": http.host, "statuses": statuses.collect::<Vec<_>>(), "body": body } })
 }
 
 fn listener(plan: &ListenerPlan) -> Value {
@@ -115,6 +111,11 @@ fn listener(plan: &ListenerPlan) -> Value {
         "bind": plan.bind.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "unix_mode": format!("{:04o}", plan.unix_mode),
         "normalize_path": plan.normalize_path,
+        "proxy_protocol": match plan.proxy_protocol {
+            ProxyProtocol::Off => "off",
+            ProxyProtocol::Accepted => "accepted",
+            ProxyProtocol::Required => "required",
+        },
         "http": {},
     })
 }
@@ -211,46 +212,21 @@ fn admin(plan: &AdminPlan) -> Value {
 
 fn log(plan: &LogPlan) -> Value {
     let word = |text: String| text.to_ascii_lowercase();
+    let access = &plan.access;
+    let fields = Field::ALL.iter().filter(|field| access.fields.contains(**field));
     json!({
         "level": plan.level.as_str(),
         "format": word(format!("{:?}", plan.format)),
-        "service_name": plan.service_name,
-        "access_sample": plan.access.sample.to_string(),
+        "access": match &access.sink {
+            Sink::Off => "off".to_owned(),
+            Sink::Stdout => "stdout".to_owned(),
+            Sink::Stderr => "stderr".to_owned(),
+            Sink::File(path) => path.display().to_string(),
+        },
+        "access_sample": access.sample.to_string(),
+        "fields": fields.map(|field| field.as_str()).collect::<Vec<_>>(),
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use weir_config::Secret;
-
-    #[test]
-    fn the_admin_token_is_starred() {
-        let bind = "127.0.0.1:0".parse().unwrap();
-        let token = Some(Secret::new("correct-horse-battery-staple"));
-        let shown =
-            admin(&AdminPlan { bind, hosts: vec!["ops.example".to_owned()], token, unix_mode: 0o600 });
-        assert_eq!(
-            shown,
-            json!({ "bind": "127.0.0.1:0", "hosts": ["ops.example"], "token": "***", "unix_mode": "0600" })
-        );
-    }
-
-    #[test]
-    fn what_callers_prove_themselves_with_is_starred_and_the_rest_is_shown() {
-        let exact = ValueTest::Exact("value".to_owned());
-        for name in ["Authorization", "x-api-key", "Cookie", "access_token", "x-session-id"] {
-            assert_eq!(test(name, &exact), json!("***"), "{name}");
-            assert_eq!(test(name, &ValueTest::Present), json!({ "present": true }));
-        }
-        assert_eq!(test("x-env", &exact), json!("value"));
-    }
-
-    #[test]
-    fn an_upstream_is_shown_with_its_defaults() {
-        let shown = upstream(&UpstreamPlan::new("app"));
-        assert_eq!((&shown["balance"], &shown["connect_timeout"]), (&json!("round_robin"), &json!("5s")));
-        assert_eq!((&shown["retry"]["budget"], &shown["health"]["active"]), (&json!("20%"), &Value::Null));
-        assert_eq!(shown["health"]["passive"]["pause"], "30s");
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use weir_task::Phase;
 use weir_upstream::status::{EndpointStatus, UpstreamStatus};
 use weir_upstream::{AdminState, CheckResult, Upstream};
 
-use super::config;
+use super::{config, policy};
 use crate::plan::{ActionPlan, RoutePlan};
 use crate::run::Gateway;
 
@@ -46,7 +46,7 @@ pub(super) fn routes(gateway: &Gateway) -> Value {
             "name": &*route.name,
             "place": route.place,
             "match": route.rules.iter().map(|rule| rule_of(route, rule)).collect::<Vec<_>>(),
-            "policies": route.policies.iter().map(config::policy_name).collect::<Vec<_>>(),
+            "policies": route.policies.iter().map(policy::name).collect::<Vec<_>>(),
             "action": action(&route.action),
             "timeout": route.timeout.map(weir_base::format_duration),
             "requests": requests,

@@ -5,6 +5,7 @@
 
 mod abuse;
 mod admin;
+mod admin_abuse;
 mod balancing;
 mod cli;
 mod config;

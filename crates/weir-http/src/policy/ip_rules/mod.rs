@@ -35,6 +35,16 @@ impl IpRulesPlan {
         rules.sort_by_key(|rule| (std::cmp::Reverse(rule.network.prefix_len()), rule.allow));
         Self { rules, allow_others }
     }
+
+    /// The most specific network first.
+    pub fn rules(&self) -> &[IpRule] {
+        &self.rules
+    }
+
+    /// Whether addresses that no rule names, and clients without one, are let through.
+    pub fn allows_others(&self) -> bool {
+        self.allow_others
+    }
 }
 
 impl Policy for IpRulesPlan {
