@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_base::ByteSize;
+
 use crate::tcp::routes::RouteMatch;
 
 /// A `tcp` listener as checked; upstreams are known by name.
@@ -27,9 +29,9 @@ pub struct TcpPlan {
     /// Open connections of one client address on the listener.
     pub max_connections_per_ip: Option<u32>,
     /// Most bytes a second from a client, each connection by itself.
-    pub upload_rate: Option<u64>,
+    pub upload_rate: Option<ByteSize>,
     /// Most bytes a second to a client, each connection by itself.
-    pub download_rate: Option<u64>,
+    pub download_rate: Option<ByteSize>,
     /// TCP options on both sides.
     pub options: TcpOptions,
 }

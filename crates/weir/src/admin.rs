@@ -4,6 +4,7 @@ mod config;
 mod metrics;
 mod policy;
 mod secret;
+mod stream;
 mod view;
 
 use std::sync::Arc;

@@ -79,7 +79,7 @@ pub static TCP: Object = Object::new(
 
 /// One of `tcp.routes`.
 pub static TCP_ROUTE: Object = Object::new(
-    "tcp route",
+    "tcp_route",
     "TLS connections whose ClientHello fits. Exact names before wildcards before none, then those that also name a protocol; the order means nothing.",
     &[
         Key::new(
@@ -122,8 +122,8 @@ impl TcpPlan {
             },
             max_connections: section.opt_integer("max_connections"),
             max_connections_per_ip: section.opt_integer("max_connections_per_ip"),
-            upload_rate: section.opt_size("upload_rate").map(weir_base::ByteSize::bytes),
-            download_rate: section.opt_size("download_rate").map(weir_base::ByteSize::bytes),
+            upload_rate: section.opt_size("upload_rate"),
+            download_rate: section.opt_size("download_rate"),
             options: TcpOptions {
                 keepalive: section.duration_or_off("keepalive"),
                 user_timeout: section.duration_or_off("user_timeout"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use weir_base::ByteSize;
 use weir_net::{Buffer, Socket};
 use weir_upstream::{DialError, Lease, Outcome, PickError, PickRequest, Tried, Upstream, dial};
 use weir_wire::proxy_protocol::{Tlv, Tlvs, write_v1, write_v2};
@@ -131,8 +132,8 @@ fn join(connection: &mut Connection, listener: &TcpListener, upstream: Socket, l
         half_closed: plan.half_close_timeout,
         on_remove: plan.on_remove,
         on_down: plan.on_down,
-        upload: plan.upload_rate,
-        download: plan.download_rate,
+        upload: plan.upload_rate.map(ByteSize::bytes),
+        download: plan.download_rate.map(ByteSize::bytes),
     };
     connection.declared = None;
     Joined { upstream, lease, first, terms }

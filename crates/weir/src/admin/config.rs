@@ -13,8 +13,8 @@ use weir_upstream::{
 };
 
 use super::secret::{STARS, is_secret, without_secrets};
-use super::{policy, view};
-use crate::plan::{ActionPlan, AdminPlan, ListenerPlan, LogPlan, RootPlan};
+use super::{policy, stream, view};
+use crate::plan::{ActionPlan, AdminPlan, ListenerPlan, LogPlan, RootPlan, TakesPlan};
 
 /// The whole configuration in the words of the language.
 pub(super) fn show(plan: &RootPlan) -> Value {
@@ -107,17 +107,25 @@ fn check(check: &CheckPlan) -> Value {
 }
 
 fn listener(plan: &ListenerPlan) -> Value {
-    json!({
-        "bind": plan.bind.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "unix_mode": format!("{:04o}", plan.unix_mode),
-        "normalize_path": plan.normalize_path,
-        "proxy_protocol": match plan.proxy_protocol {
-            ProxyProtocol::Off => "off",
-            ProxyProtocol::Accepted => "accepted",
-            ProxyProtocol::Required => "required",
-        },
-        "http": {},
-    })
+    let mut shown = json!({ "bind": plan.bind.iter().map(ToString::to_string).collect::<Vec<_>>() });
+    let proxy_protocol = match plan.proxy_protocol {
+        ProxyProtocol::Off => "off",
+        ProxyProtocol::Accepted => "accepted",
+        ProxyProtocol::Required => "required",
+    };
+    match &plan.takes {
+        TakesPlan::Http => {
+            shown["normalize_path"] = json!(plan.normalize_path);
+            shown["http"] = json!({});
+        }
+        TakesPlan::Tcp(tcp) => shown["tcp"] = stream::tcp(tcp),
+        TakesPlan::Udp(udp) => shown["udp"] = stream::udp(udp),
+    }
+    if !matches!(plan.takes, TakesPlan::Udp(_)) {
+        shown["unix_mode"] = json!(format!("{:04o}", plan.unix_mode));
+        shown["proxy_protocol"] = json!(proxy_protocol);
+    }
+    shown
 }
 
 fn upstream(plan: &UpstreamPlan) -> Value {

@@ -13,7 +13,7 @@ use super::listeners::Listeners;
 use crate::plan::{ActionPlan, RootPlan, TakesPlan};
 
 /// Descriptors that are not for connections: runtimes, logs, listeners, the admin address, files being read.
-const DESCRIPTORS_RESERVED: u64 = 64;
+const DESCRIPTORS_RESERVED: u64 = 128;
 
 /// Compiles what changed; an upstream whose plan is the same is the same upstream.
 pub(super) fn compile_upstreams(

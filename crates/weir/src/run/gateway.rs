@@ -19,7 +19,7 @@ use super::compile::{compile_plane, compile_stream_plane, compile_upstreams};
 use super::listeners::Listeners;
 use super::reload_stats::ReloadStats;
 use super::worker::{Command, Planes, WorkerThread};
-use crate::plan::RootPlan;
+use crate::plan::{AdminPlan, RootPlan};
 
 /// The running gateway.
 pub(crate) struct Gateway {
@@ -46,6 +46,8 @@ pub(crate) struct Gateway {
     ready: AtomicBool,
     revision: AtomicU64,
     workers: usize,
+    /// `admin` as it was at the start, which is in force until the end.
+    admin: Option<AdminPlan>,
     state: Mutex<State>,
 }
 
@@ -147,6 +149,7 @@ impl Gateway {
             ready: AtomicBool::new(false),
             revision: AtomicU64::new(1),
             workers,
+            admin: plan.admin.clone(),
             state: Mutex::new(State { threads, listeners, upstreams, upkeep, plan }),
         });
         gateway.announce(&BTreeSet::new());
@@ -217,7 +220,7 @@ impl Gateway {
         state.upstreams = upstreams;
         self.access.reconfigure(plan.log.access.clone());
         self.log.reconfigure(&plan.log.service_name, plan.log.level, plan.log.format);
-        let unmet = needing_restart(&state.plan, &plan, self.workers);
+        let unmet = self.needing_restart(&plan);
         state.plan = plan;
         let endpoints = endpoint_ids(&state.upstreams);
         for thread in &state.threads {
@@ -228,6 +231,18 @@ impl Gateway {
             self.log.event(Level::Warn, "restart_needed", &[("key", Value::Str(key))]);
         }
         Ok(revision)
+    }
+
+    /// Keys whose change is not in force before a restart.
+    fn needing_restart(&self, new: &RootPlan) -> Vec<&'static str> {
+        let mut keys = Vec::new();
+        if new.workers != self.workers {
+            keys.push("workers");
+        }
+        if new.admin != self.admin {
+            keys.push("admin");
+        }
+        keys
     }
 
     /// The revision that is served.
@@ -300,19 +315,6 @@ impl Gateway {
     fn has_no_queue(&self) -> bool {
         self.state().listeners.are_closed()
     }
-}
-
-/// Keys whose change is not in force before a restart.
-fn needing_restart(old: &RootPlan, new: &RootPlan, workers: usize) -> Vec<&'static str> {
-    let place = |plan: &RootPlan| plan.admin.as_ref().map(|admin| (admin.bind.clone(), admin.hosts.clone()));
-    let mut keys = Vec::new();
-    if new.workers != workers {
-        keys.push("workers");
-    }
-    if place(old) != place(new) {
-        keys.push("admin");
-    }
-    keys
 }
 
 /// Tells endpoints that are no longer wanted, so that a request that still runs keeps no connection to them.

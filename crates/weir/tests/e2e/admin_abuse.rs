@@ -220,3 +220,26 @@ fn a_change_of_the_admin_address_is_said_to_need_a_restart() {
     events(3, 2);
     assert_eq!(gateway.admin_get("/healthz").status, 200, "it moved without a restart");
 }
+
+#[test]
+fn a_change_of_the_admin_token_is_said_to_need_a_restart_until_it_is_taken_back() {
+    let origin = Origin::start(behaviour::fixed(200, "ok"));
+    let config = Config::to([origin.addr()])
+        .top("watch: off")
+        .top("admin: { bind: \"127.0.0.1:0\", token: { env: ADMIN_TOKEN } }");
+    let yaml = config.yaml();
+    let gateway = binary()
+        .env("ADMIN_TOKEN", TOKEN)
+        .env("NEXT_TOKEN", "another-battery-staple-0123456789")
+        .start(&yaml);
+    let right = format!("Authorization: Bearer {TOKEN}\r\n");
+    for (reload, (yaml, restarts)) in
+        [(yaml.replace("ADMIN_TOKEN", "NEXT_TOKEN"), 1), (yaml.clone(), 1)].into_iter().enumerate()
+    {
+        gateway.write_config(&yaml);
+        gateway.hang_up();
+        wait::until_true("the reload", || gateway.events("reloaded").len() > reload);
+        assert_eq!(gateway.events("restart_needed").len(), restarts, "{reload}");
+        assert_eq!(gateway.admin_request("GET", "/api/v1/status", &right).status, 200);
+    }
+}
