@@ -1,10 +1,44 @@
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::pen::pair;
 
 /// Microseconds since 1970 by the wall clock; 0 where the clock stands before that.
 pub fn now_micros() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+}
+
+/// How long a change of the wall clock may stay unseen by a [`WallClock`].
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
+
+/// Tells what the wall clock says at moments that were taken already, looking at it once in [`LOOK_PAUSE`].
+#[derive(Debug)]
+pub(crate) struct WallClock {
+    looked: Instant,
+    micros: u64,
+}
+
+impl WallClock {
+    pub(crate) fn new() -> Self {
+        Self { looked: Instant::now(), micros: now_micros() }
+    }
+
+    /// Microseconds since 1970 at `at`.
+    pub(crate) fn micros(&mut self, at: Instant) -> u64 {
+        match at.checked_duration_since(self.looked) {
+            Some(since) if since < LOOK_PAUSE => self.micros + u64::from(since.subsec_micros()),
+            Some(_) => {
+                *self = Self::new();
+                self.micros_before(at)
+            }
+            None => self.micros_before(at),
+        }
+    }
+
+    /// The same for a moment that is not later than the look.
+    fn micros_before(&self, at: Instant) -> u64 {
+        let before = self.looked.saturating_duration_since(at);
+        self.micros.saturating_sub(before.as_micros() as u64)
+    }
 }
 
 /// Writes RFC 3339 times, keeping the text of the second that it wrote last.
@@ -85,6 +119,21 @@ mod tests {
         ] {
             assert_eq!(timestamp.text(micros), text.as_bytes());
         }
+    }
+
+    #[test]
+    fn moments_are_told_by_one_look_at_the_wall_clock_until_it_is_old() {
+        let start = Instant::now() - 10 * LOOK_PAUSE;
+        let mut clock = WallClock { looked: start, micros: 5_000_000 };
+        assert_eq!(clock.micros(start + Duration::from_micros(150_001)), 5_150_001);
+        assert_eq!(clock.micros(start - Duration::from_secs(2)), 3_000_000);
+        assert_eq!(clock.micros(start - Duration::from_secs(9)), 0);
+        assert_eq!(clock.looked, start);
+
+        let told = clock.micros(start + LOOK_PAUSE);
+        assert!(clock.looked > start + LOOK_PAUSE);
+        let since = clock.looked - (start + LOOK_PAUSE);
+        assert_eq!(told, clock.micros - since.as_micros() as u64);
     }
 
     #[test]

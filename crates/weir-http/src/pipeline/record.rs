@@ -25,8 +25,9 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange) {
     if !access.is_on() {
         return;
     }
+    let timestamp_us = access.micros_at(record.ended_at);
     access.push(&AccessRecord {
-        timestamp_us: weir_telemetry::now_micros(),
+        timestamp_us,
         level: level(record),
         trace_id: &exchange.trace.trace_id_hex(),
         request_id: &exchange.request_id,

@@ -11,7 +11,7 @@ use crate::{Format, Level};
 /// text as `-`.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamRecord<'a> {
-    /// When the line is written: microseconds since 1970, see [`crate::now_micros`].
+    /// When it ended: microseconds since 1970, see [`super::AccessBuffer::micros_at`].
     pub timestamp_us: u64,
     /// How much it matters.
     pub level: Level,
