@@ -65,8 +65,8 @@ const BODY: Key = Key::new(
 
 static ACTIVE: Object = Object::new(
     "active",
-    "A check of each endpoint, by HTTP unless `tcp` or `udp` is there. The settings may stand here or in the one of the \
-     three; `send` and `expect` in `udp` alone.",
+    "A check of each endpoint, by HTTP unless `tcp` or `udp` is there. What all three have, and what a check by HTTP has, \
+     may stand here or within.",
     &[
         Key::new("http", Shape::Object(&HTTP_CHECK), "A GET is answered with a good status."),
         Key::new("tcp", Shape::Object(&TCP_CHECK), "A connection is accepted."),

@@ -192,6 +192,12 @@ fn datagrams_of_checks_are_texts_and_bytes() {
         (active("udp: { send: x }, interval: 1s"), active("udp: { send: x, interval: 1s }"));
     assert_eq!(beside, within);
     assert_eq!(beside.interval, Duration::from_secs(1));
+    for (bytes, expected) in [(PROBE_BYTES_MAX, vec![]), (PROBE_BYTES_MAX + 1, vec![Code::OUT_OF_RANGE])] {
+        let (send, expect) = ("x".repeat(bytes), "00".repeat(PROBE_BYTES_MAX));
+        let check = format!("udp: {{ send: {send}, expect: {{ hex: {expect} }} }}");
+        let app = format!("app: {{ endpoints: [a:1], health: {{ active: {{ {check} }} }} }}");
+        assert_eq!(codes(&format!("{LEAST}upstreams:\n  {app}\n")), expected, "{bytes} bytes");
+    }
 }
 
 #[test]

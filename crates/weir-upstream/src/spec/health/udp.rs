@@ -9,9 +9,8 @@ const BYTES_SHAPES: &[Shape] = &[Shape::Text, Shape::Object(&HEX)];
 
 pub(super) static CHECK: Object = Object::new(
     "udp_check",
-    "A datagram, sent once from a port of its own, that must be answered. That no socket takes it, which the endpoint's \
-     host may say by ICMP, is a failure at once. `send` and `expect` are at most 1232 bytes, as a text or as \
-     `{ hex: \"…\" }`.",
+    "A datagram that must be answered. It is sent once for each check, from a port of its own; a refusal by ICMP is a \
+     failure at once. `send` and `expect` are a text or `{ hex: \"…\" }`, at most 1232 bytes.",
     &[
         Key::new("send", Shape::OneOf(BYTES_SHAPES), "The datagram; `\"\"` for one without content.")
             .required(),
