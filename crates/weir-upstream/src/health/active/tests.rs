@@ -249,7 +249,8 @@ async fn datagrams(
 async fn a_datagram_is_sent_and_one_of_the_answers_must_hold_what_is_expected() {
     // An answer of DNS, which holds the question's id, and one of another kind before it.
     let longest = [&[b'x'; 65_000][..], b"\0\x01\x81\x80"].concat();
-    let cases: [(&[u8], Option<&[u8]>, &[&[u8]]); 7] = [
+    type Bytes<'a> = &'a [u8];
+    let cases: [(Bytes, Option<Bytes>, &[Bytes]); 7] = [
         (b"ping", None, &[b"anything"]),
         (b"ping", None, &[b""]),
         (b"", Some(b"pong"), &[b"pong"]),
