@@ -285,7 +285,23 @@ pub enum CheckPlan {
     Tcp,
     /// Whether a GET is answered as expected.
     Http(HttpCheckPlan),
+    /// Whether a datagram is answered as expected.
+    Udp(UdpCheckPlan),
 }
+
+/// A health check by UDP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UdpCheckPlan {
+    /// The datagram that is sent; at most [`PROBE_BYTES_MAX`] bytes, and perhaps none.
+    pub send: Vec<u8>,
+    /// What one of the answers must hold somewhere, 1 to [`PROBE_BYTES_MAX`] bytes; default none, so that any answer is
+    /// good, also an empty one.
+    pub expect: Option<Vec<u8>>,
+}
+
+/// Most bytes of a check's datagram: what every path carries in one piece, the least IPv6 packet (RFC 8200, section 5)
+/// less its headers.
+pub const PROBE_BYTES_MAX: usize = 1_280 - 40 - 8;
 
 /// A health check by HTTP.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,8 +1,12 @@
+mod udp;
+
 use regex::Regex;
 use weir_config::{Code, Key, Node, Object, Problem, Problems, Section, Shape};
 
 use super::statuses;
-use crate::{ActivePlan, BodyPlan, CheckPlan, HealthPlan, HttpCheckPlan, PassivePlan};
+use crate::{
+    ActivePlan, Address, BodyPlan, CheckPlan, EndpointPlan, HealthPlan, HttpCheckPlan, PassivePlan, Target,
+};
 
 /// `health` of an upstream.
 pub static HEALTH: Object = Object::new(
@@ -61,10 +65,12 @@ const BODY: Key = Key::new(
 
 static ACTIVE: Object = Object::new(
     "active",
-    "A check of each endpoint, by HTTP unless `tcp` is there. The settings may stand here or in `http` or `tcp`.",
+    "A check of each endpoint, by HTTP unless `tcp` or `udp` is there. What all three have, and what a check by HTTP has, \
+     may stand here or within.",
     &[
         Key::new("http", Shape::Object(&HTTP_CHECK), "A GET is answered with a good status."),
         Key::new("tcp", Shape::Object(&TCP_CHECK), "A connection is accepted."),
+        Key::new("udp", Shape::Object(&udp::CHECK), "A datagram is answered."),
         INTERVAL,
         TIMEOUT,
         UP_AFTER,
@@ -120,7 +126,7 @@ static PASSIVE: Object = Object::new(
     ],
 );
 
-pub(super) fn decode(upstream: &Section, problems: &Problems) -> HealthPlan {
+pub(super) fn decode(upstream: &Section, endpoints: &[EndpointPlan], problems: &Problems) -> HealthPlan {
     let Some(health) = upstream.object("health", &HEALTH, problems) else { return HealthPlan::default() };
     let passive = match health.object("passive", &PASSIVE, problems) {
         Some(passive) => Some(PassivePlan {
@@ -132,31 +138,57 @@ pub(super) fn decode(upstream: &Section, problems: &Problems) -> HealthPlan {
         None if health.node("passive").is_some() => None,
         None => Some(PassivePlan::default()),
     };
-    let active = health.object("active", &ACTIVE, problems).map(|active| active_plan(&active, problems));
+    let active =
+        health.object("active", &ACTIVE, problems).map(|active| active_plan(&active, endpoints, problems));
     HealthPlan { active, passive }
 }
 
-fn active_plan(active: &Section, problems: &Problems) -> ActivePlan {
-    if let (Some(http), Some(tcp)) = (active.node("http"), active.node("tcp")) {
-        let problem = Problem::error(Code::EXACTLY_ONE, tcp, "a check is either by `http` or by `tcp`");
-        problems.push(problem.also(http, "the other one"));
+fn active_plan(active: &Section, endpoints: &[EndpointPlan], problems: &Problems) -> ActivePlan {
+    let kinds = ["http", "tcp", "udp"].map(|name| active.node(name));
+    if let [first, .., last] = kinds.iter().flatten().collect::<Vec<_>>()[..] {
+        let problem =
+            Problem::error(Code::EXACTLY_ONE, *last, "a check is by one of `http`, `tcp` and `udp`");
+        problems.push(problem.also(*first, "another one"));
     }
-    let (inner, is_tcp) = match active.object("tcp", &TCP_CHECK, problems) {
-        Some(tcp) => (Some(tcp), true),
-        None => (active.object("http", &HTTP_CHECK, problems), false),
-    };
-    let settings = Settings { active, inner, problems };
+    let [http, tcp, udp] = [("http", &HTTP_CHECK), ("tcp", &TCP_CHECK), ("udp", &udp::CHECK)]
+        .map(|(name, table)| active.object(name, table, problems));
+    let udp_plan = udp.as_ref().map(|udp| {
+        refuse_unix_endpoints(udp.this(), endpoints, problems);
+        udp::check(udp, problems)
+    });
+    let is_tcp = tcp.is_some();
+    let settings = Settings { active, inner: udp.or(tcp).or(http), problems };
     let common = |name| settings.of(name);
     ActivePlan {
         interval: common("interval").duration("interval"),
         timeout: common("timeout").duration("timeout"),
         up_after: common("up_after").integer("up_after"),
         down_after: common("down_after").integer("down_after"),
-        check: if is_tcp { settings.refuse_http_settings() } else { CheckPlan::Http(settings.http_check()) },
+        check: match udp_plan {
+            Some(plan) => {
+                settings.refuse_http_settings("udp");
+                CheckPlan::Udp(plan)
+            }
+            None if is_tcp => {
+                settings.refuse_http_settings("tcp");
+                CheckPlan::Tcp
+            }
+            None => CheckPlan::Http(settings.http_check()),
+        },
     }
 }
 
-/// The settings of a check, which stand beside `http` or `tcp` or within.
+/// A unix endpoint is a stream socket, and takes no datagrams.
+fn refuse_unix_endpoints(udp: &Node, endpoints: &[EndpointPlan], problems: &Problems) {
+    let is_unix = |endpoint: &&EndpointPlan| matches!(endpoint.target, Target::Address(Address::Unix(_)));
+    if let Some(endpoint) = endpoints.iter().find(is_unix) {
+        let message = format!("a check by `udp` cannot reach the endpoint `{}`", endpoint.target);
+        let problem = Problem::error(Code::CONFLICT, udp, message);
+        problems.push(problem.help("check unix sockets by `tcp` or `http`"));
+    }
+}
+
+/// The settings of a check, which stand beside `http`, `tcp` or `udp`, or within.
 struct Settings<'a, 'n> {
     active: &'a Section<'n>,
     inner: Option<Section<'n>>,
@@ -176,14 +208,13 @@ impl<'n> Settings<'_, 'n> {
         inner
     }
 
-    fn refuse_http_settings(&self) -> CheckPlan {
+    fn refuse_http_settings(&self, kind: &str) {
         for name in ["path", "host", "statuses", "body"] {
             if let Some(node) = self.active.node(name) {
-                let message = format!("`{name}` has no meaning for a check by `tcp`");
+                let message = format!("`{name}` has no meaning for a check by `{kind}`");
                 self.problems.push(Problem::error(Code::CONFLICT, node, message));
             }
         }
-        CheckPlan::Tcp
     }
 
     fn http_check(&self) -> HttpCheckPlan {

@@ -174,10 +174,10 @@ impl UpstreamPlan {
     /// Always gives a plan, with defaults in place of what is wrong; `problems` say whether it may be used.
     pub fn decode(entry: &Entry, problems: &Problems) -> Self {
         let section = UPSTREAM.open(&entry.value, problems);
+        let endpoints = endpoints(&section, problems);
         Self {
             name: entry.name().into(),
             balance: balance(&section, problems),
-            endpoints: endpoints(&section, problems),
             host: host(&section, problems),
             connect_timeout: section.duration("connect_timeout"),
             response_timeout: section.duration("response_timeout"),
@@ -189,7 +189,8 @@ impl UpstreamPlan {
             }),
             queue: queue(&section, problems),
             retry: retry(&section, problems),
-            health: health::decode(&section, problems),
+            health: health::decode(&section, &endpoints, problems),
+            endpoints,
             slow_start: section.duration_or_off("slow_start"),
             panic_threshold: section.percent("panic_threshold"),
             required: section.boolean("required"),

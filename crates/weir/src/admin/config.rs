@@ -9,7 +9,8 @@ use weir_net::ProxyProtocol;
 use weir_route::ValueTest;
 use weir_telemetry::{Field, Sink};
 use weir_upstream::{
-    BalancePlan, BodyPlan, CheckPlan, EndpointPlan, HashKey, HealthPlan, HostPlan, UpstreamPlan,
+    BalancePlan, BodyPlan, CheckPlan, EndpointPlan, HashKey, HealthPlan, HostPlan, HttpCheckPlan,
+    UdpCheckPlan, UpstreamPlan,
 };
 
 use super::secret::{STARS, is_secret, without_secrets};
@@ -96,14 +97,32 @@ pub(super) fn health(plan: &HealthPlan) -> Value {
 }
 
 fn check(check: &CheckPlan) -> Value {
-    let CheckPlan::Http(http) = check else { return json!({ "tcp": {} }) };
+    match check {
+        CheckPlan::Tcp => json!({ "tcp": {} }),
+        CheckPlan::Http(http) => json!({ "http": http_check(http) }),
+        CheckPlan::Udp(UdpCheckPlan { send, expect }) => {
+            json!({ "udp": { "send": bytes(send), "expect": expect.as_deref().map(bytes) } })
+        }
+    }
+}
+
+fn http_check(http: &HttpCheckPlan) -> Value {
     let statuses = http.statuses.iter().map(|range| format!("{}-{}", range.start(), range.end()));
     let body = http.body.as_ref().map(|body| match body {
         BodyPlan::Text(text) => json!(text),
         BodyPlan::Regex(regex) => json!({ "regex": regex.as_str() }),
         BodyPlan::Json { path, value } => json!({ "json": path, "value": value }),
     });
-    json!({ "http": { "path": without_secrets(&http.path), "host": http.host, "statuses": statuses.collect::<Vec<_>>(), "body": body } })
+    json!({ "path": without_secrets(&http.path), "host": http.host, "statuses": statuses.collect::<Vec<_>>(), "body": body })
+}
+
+/// As a text where it is one on a line, else in hexadecimal.
+fn bytes(bytes: &[u8]) -> Value {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains(char::is_control));
+    text.map_or_else(
+        || json!({ "hex": bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() }),
+        |text| json!(text),
+    )
 }
 
 fn listener(plan: &ListenerPlan) -> Value {

@@ -176,6 +176,31 @@ fn settings_of_a_check_may_stand_beside_or_within() {
 }
 
 #[test]
+fn datagrams_of_checks_are_texts_and_bytes() {
+    let active =
+        |check: &str| upstream(&format!("health: {{ active: {{ {check} }} }}")).health.active.unwrap();
+    for (written, send, expect) in [
+        ("{ send: ping }", &b"ping"[..], None),
+        ("{ send: \"\", expect: \"a b\" }", b"", Some(&b"a b"[..])),
+        ("{ send: \"\\r\\n\\0\", expect: 12 }", b"\r\n\0", Some(b"12")),
+        ("{ send: { hex: \"12 34ab\" }, expect: { hex: FF } }", b"\x12\x34\xab", Some(b"\xff")),
+    ] {
+        let plan = UdpCheckPlan { send: send.to_vec(), expect: expect.map(<[u8]>::to_vec) };
+        assert_eq!(active(&format!("udp: {written}")).check, CheckPlan::Udp(plan), "{written}");
+    }
+    let (beside, within) =
+        (active("udp: { send: x }, interval: 1s"), active("udp: { send: x, interval: 1s }"));
+    assert_eq!(beside, within);
+    assert_eq!(beside.interval, Duration::from_secs(1));
+    for (bytes, expected) in [(PROBE_BYTES_MAX, vec![]), (PROBE_BYTES_MAX + 1, vec![Code::OUT_OF_RANGE])] {
+        let (send, expect) = ("x".repeat(bytes), "00".repeat(PROBE_BYTES_MAX));
+        let check = format!("udp: {{ send: {send}, expect: {{ hex: {expect} }} }}");
+        let app = format!("app: {{ endpoints: [a:1], health: {{ active: {{ {check} }} }} }}");
+        assert_eq!(codes(&format!("{LEAST}upstreams:\n  {app}\n")), expected, "{bytes} bytes");
+    }
+}
+
+#[test]
 fn bodies_of_checks_are_texts_expressions_and_json_values() {
     let body = |body: &str| match upstream(&format!("health: {{ active: {{ body: {body} }} }}"))
         .health
@@ -184,7 +209,7 @@ fn bodies_of_checks_are_texts_expressions_and_json_values() {
         .check
     {
         CheckPlan::Http(check) => check.body.unwrap(),
-        CheckPlan::Tcp => panic!("http was asked for"),
+        CheckPlan::Tcp | CheckPlan::Udp(_) => panic!("http was asked for"),
     };
     assert_eq!(body("ok"), BodyPlan::Text("ok".into()));
     assert_eq!(body("{ regex: \"^o+k$\" }"), BodyPlan::Regex(regex_of("^o+k$")));

@@ -1,7 +1,9 @@
 //! Endpoints that fail are left alone, and come back by themselves.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 use weir_testkit::{After, Gateway, Origin, wait};
 
@@ -103,6 +105,58 @@ fn a_tcp_check_follows_the_port() {
     a.kill();
     wait::until_true("only b", || answering(&gateway) == ["b"]);
     let _a = Origin::start_at(addr, weir_testkit::behaviour::fixed(200, "a"));
+    wait::until_true("both again", || answering(&gateway) == ["a", "b"]);
+}
+
+/// Answers each `ping` with a text that holds `pong`, until it is dropped.
+struct Ponger {
+    address: SocketAddr,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ponger {
+    /// None where another program has the port.
+    fn start_at(address: SocketAddr) -> Option<Self> {
+        let socket = UdpSocket::bind(address).ok()?;
+        let thread = std::thread::spawn(move || {
+            let mut question = [0; 64];
+            while let Ok((length, peer)) = socket.recv_from(&mut question) {
+                match &question[..length] {
+                    b"ping" => drop(socket.send_to(b"a pong for you", peer)),
+                    b"stop" => return,
+                    other => panic!("{other:?} was asked"),
+                }
+            }
+        });
+        Some(Self { address, thread: Some(thread) })
+    }
+}
+
+impl Drop for Ponger {
+    fn drop(&mut self) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        socket.send_to(b"stop", self.address).expect("loopback takes datagrams");
+        let _ended = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+#[test]
+fn a_udp_check_follows_the_answers_on_the_port() {
+    // The same port for HTTP, by which the answering endpoints are told.
+    let with_udp = |name| loop {
+        let origin = Origin::start(weir_testkit::behaviour::fixed(200, name));
+        if let Some(ponger) = Ponger::start_at(origin.addr()) {
+            break (origin, ponger);
+        }
+    };
+    let ((a, a_pongs), (b, _b_pongs)) = (with_udp("a"), with_udp("b"));
+    let udp = "udp: { send: ping, expect: { hex: 70 6f 6e 67 } }";
+    let check = format!("health: {{ active: {{ interval: 100ms, up_after: 1, down_after: 1, {udp} }} }}");
+    let gateway = Config::to([a.addr(), b.addr()]).upstream(&check).start();
+    wait::until_true("both", || answering(&gateway) == ["a", "b"]);
+    drop(a_pongs);
+    wait::until_true("only b", || answering(&gateway) == ["b"]);
+    let _a_pongs = wait::until("the port again", || Ponger::start_at(a.addr()));
     wait::until_true("both again", || answering(&gateway) == ["a", "b"]);
 }
 

@@ -4,6 +4,7 @@ mod http;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod udp;
 
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
@@ -44,14 +45,21 @@ impl Fault {
 /// does.
 pub(crate) async fn check(address: &Address, host: &str, plan: &ActivePlan) -> CheckResult {
     let began = Instant::now();
+    let mut unexpected = 0;
     let asked = async {
         match &plan.check {
             CheckPlan::Tcp => tcp::ask(address).await.map(|()| None),
             CheckPlan::Http(http) => http::ask(address, host, http).await.map(Some),
+            CheckPlan::Udp(udp) => udp::ask(address, udp, &mut unexpected).await.map(|()| None),
         }
     };
     let outcome = match tokio::time::timeout(plan.timeout, asked).await {
         Ok(outcome) => outcome,
+        Err(_) if unexpected > 0 => {
+            let text =
+                format!("none of {unexpected} answers within {:?} holds what is expected", plan.timeout);
+            Err(Fault::early(text))
+        }
         Err(_) => Err(Fault::early(format!("no answer within {:?}", plan.timeout))),
     };
     let (status, fault) = match outcome {

@@ -3,10 +3,10 @@ use std::net::SocketAddr;
 use regex::Regex;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UdpSocket, UnixListener};
 
 use super::*;
-use crate::{BodyPlan, HttpCheckPlan};
+use crate::{BodyPlan, HttpCheckPlan, UdpCheckPlan};
 
 /// Accepts one connection, reads the request and writes what `answer` says, in pieces of at most that many bytes.
 async fn server(answer: Vec<u8>, piece: usize) -> SocketAddr {
@@ -218,4 +218,103 @@ async fn a_unix_socket_is_checked_like_an_address() {
     assert_eq!((result.status, result.fault), (Some(200), None));
     let request = served.await.unwrap();
     assert!(request.starts_with("GET /ready?deep=1 HTTP/1.1\r\nHost: other\r\n"), "{request}");
+}
+
+fn udp(send: &[u8], expect: Option<&[u8]>) -> ActivePlan {
+    let expect = expect.map(<[u8]>::to_vec);
+    ActivePlan::new(CheckPlan::Udp(UdpCheckPlan { send: send.to_vec(), expect }))
+}
+
+/// Answers one datagram with these; what it was is told.
+async fn datagrams(
+    bind: &str,
+    answers: &[&[u8]],
+) -> (Address, tokio::task::JoinHandle<(Vec<u8>, UdpSocket)>) {
+    let socket = UdpSocket::bind(bind).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let answers: Vec<Vec<u8>> = answers.iter().map(|answer| answer.to_vec()).collect();
+    let served = tokio::spawn(async move {
+        let mut request = vec![0; 2_000];
+        let (length, peer) = socket.recv_from(&mut request).await.unwrap();
+        for answer in answers {
+            socket.send_to(&answer, peer).await.unwrap();
+        }
+        request.truncate(length);
+        (request, socket)
+    });
+    (address.into(), served)
+}
+
+#[tokio::test]
+async fn a_datagram_is_sent_and_one_of_the_answers_must_hold_what_is_expected() {
+    // An answer of DNS, which holds the question's id, and one of another kind before it.
+    let longest = [&[b'x'; 65_000][..], b"\0\x01\x81\x80"].concat();
+    type Bytes<'a> = &'a [u8];
+    let cases: [(Bytes, Option<Bytes>, &[Bytes]); 7] = [
+        (b"ping", None, &[b"anything"]),
+        (b"ping", None, &[b""]),
+        (b"", Some(b"pong"), &[b"pong"]),
+        (b"ping", Some(b"pong"), &[b"a pong of 3"]),
+        (b"\0\x01\x01\0", Some(b"\0\x01\x81\x80"), &[b"\0\x01\x81\x80rest"]),
+        (b"ping", Some(b"pong"), &[b"", b"pon", b"welcome", b"pong"]),
+        (b"ping", Some(b"\x81\x80"), &[&longest]),
+    ];
+    for (send, expect, answers) in cases {
+        for bind in ["127.0.0.1:0", "[::1]:0"] {
+            let (address, served) = datagrams(bind, answers).await;
+            let result = check(&address, "", &udp(send, expect)).await;
+            assert_eq!((result.status, result.fault), (None, None), "{expect:?} of {bind}");
+            assert_eq!(served.await.unwrap().0, send);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_datagram_is_a_failure_at_once() {
+    let (address, unused) = datagrams("127.0.0.1:0", &[]).await;
+    unused.abort();
+    assert!(unused.await.is_err(), "the socket is closed");
+    // An hour passes for no test: the refusal ends the check.
+    let plan = ActivePlan { timeout: Duration::from_secs(3_600), ..udp(b"ping", None) };
+    let fault = check(&address, "", &plan).await.fault.unwrap();
+    assert!(fault.starts_with("cannot receive: Connection refused"), "{fault}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_says_nothing_or_something_else_fails_at_the_timeout() {
+    let timeout = Duration::from_millis(20);
+    for (answers, reason) in [
+        (&[][..], "no answer within 20ms"),
+        (&[&b"busy"[..], b""], "none of 2 answers within 20ms holds what is expected"),
+    ] {
+        let (address, served) = datagrams("127.0.0.1:0", answers).await;
+        let result = check(&address, "", &ActivePlan { timeout, ..udp(b"ping", Some(b"pong")) }).await;
+        assert_eq!(result.fault.as_deref(), Some(reason));
+        assert!(result.took >= timeout);
+        drop(served);
+    }
+}
+
+/// Answers come from the endpoint's own address and port alone.
+#[tokio::test]
+async fn nobody_else_can_answer_for_the_endpoint() {
+    let (endpoint, stranger) =
+        (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let address = Address::from(endpoint.local_addr().unwrap());
+    let plan = udp(b"ping", None);
+    let checked = tokio::spawn(async move { check(&address, "", &plan).await });
+    let (_, peer) = endpoint.recv_from(&mut [0; 9]).await.unwrap();
+    stranger.send_to(b"pong", peer).await.unwrap();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!checked.is_finished());
+    endpoint.send_to(b"pong", peer).await.unwrap();
+    assert_eq!(checked.await.unwrap().fault, None);
+}
+
+#[tokio::test]
+async fn a_unix_socket_takes_no_datagrams() {
+    let result = check(&Address::Unix("/run/app.sock".into()), "", &udp(b"ping", None)).await;
+    assert_eq!(result.fault.as_deref(), Some("a unix socket takes no datagrams"));
 }

@@ -13,7 +13,7 @@ use tokio::task::yield_now;
 use super::*;
 use crate::{
     ActivePlan, BalancePlan, CheckPlan, EndpointPlan, EndpointState, HttpCheckPlan, Outcome, PickRequest,
-    Target, Tried, UpstreamPlan,
+    Target, Tried, UdpCheckPlan, UpstreamPlan,
 };
 
 const GOOD: &str = "HTTP/1.1 204 Fine\r\n\r\n";
@@ -104,6 +104,33 @@ async fn an_endpoint_goes_down_and_comes_up_by_its_checks() {
     let (asked, version) = (server.requests.recv().await.unwrap(), env!("CARGO_PKG_VERSION"));
     let fields = format!("Host: {}\r\nUser-Agent: Weir-HealthChecker/{version}\r\n", server.address);
     assert_eq!(asked, format!("GET /health HTTP/1.1\r\n{fields}Accept: */*\r\nConnection: close\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn an_endpoint_comes_up_by_the_expected_datagram_alone() {
+    let server = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut plan = plan(server.local_addr().unwrap(), Duration::from_millis(5));
+    let check = UdpCheckPlan { send: b"ping".to_vec(), expect: Some(b"pong".to_vec()) };
+    let timeout = Duration::from_millis(20);
+    plan.health.active = Some(ActivePlan { timeout, up_after: 1, ..ActivePlan::new(CheckPlan::Udp(check)) });
+    let upstream = compile(&plan);
+    let (upkeep, mut changes) = upkeep();
+    upkeep.sync(&[upstream]);
+
+    let (_, peer) = server.recv_from(&mut [0; 9]).await.unwrap();
+    server.send_to(b"busy", peer).await.unwrap();
+    let down = changes.recv().await.unwrap();
+    assert_eq!((down.from, down.to), (EndpointState::Up, EndpointState::CheckFailed));
+    assert_eq!(down.reason, "the health check: none of 1 answers within 20ms holds what is expected");
+    let up = loop {
+        tokio::select! {
+            change = changes.recv() => break change.unwrap(),
+            (_, peer) = async { server.recv_from(&mut [0; 9]).await.unwrap() } => {
+                server.send_to(b"pong", peer).await.unwrap();
+            }
+        }
+    };
+    assert_eq!((up.from, up.to), (EndpointState::CheckFailed, EndpointState::Up));
 }
 
 #[tokio::test]

@@ -171,3 +171,17 @@ fn the_openapi_file_requires_every_key_that_is_shown() {
     let shown = shown();
     assert_eq!(shown.as_object().unwrap().keys().collect::<Vec<_>>(), required);
 }
+
+#[test]
+fn datagrams_of_a_check_are_shown_as_texts_where_they_are_and_else_in_hexadecimal() {
+    for (send, shown) in [
+        (&b"ping"[..], json!("ping")),
+        (b"", json!("")),
+        (b"ping\n", json!({ "hex": "70696e670a" })),
+        (b"\x00\xff", json!({ "hex": "00ff" })),
+    ] {
+        let plan = UdpCheckPlan { send: send.to_vec(), expect: None };
+        let shown = json!({ "udp": { "send": shown, "expect": null } });
+        assert_eq!(check(&CheckPlan::Udp(plan)), shown);
+    }
+}
