@@ -100,14 +100,16 @@ impl Connection {
 
     /// Counts and logs the connection, which is over.
     pub(super) fn record(&self, end: End, totals: RelayTotals) {
-        let duration = self.started.elapsed();
+        let now = Instant::now();
+        let duration = now - self.started;
         self.stats.ended(self.worker.base.shard, end, duration);
         let mut access = self.worker.access();
         if !access.is_on() {
             return;
         }
+        let timestamp_us = access.micros_at(now);
         access.push_stream(&StreamRecord {
-            timestamp_us: weir_telemetry::now_micros(),
+            timestamp_us,
             level: end.level(),
             transport: Transport::Tcp { sni: self.sni.as_deref().unwrap_or_default().as_bytes() },
             listener: &self.admitted.listener.name,
