@@ -12,6 +12,7 @@ mod check;
 mod code;
 mod expand;
 mod include;
+mod input;
 mod node;
 mod parse;
 mod problem;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as Marks, Tag};
 
 use crate::expand::expand;
+use crate::input::TextInput;
 use crate::{Code, Entry, Node, Place, Problem, Problems, Scalar, Source, SourceReader, Span, Value};
 
 /// Largest configuration file: 16 MiB, about eighty thousand routes.
@@ -93,7 +94,7 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn run(mut self) -> Option<Node> {
         let source = Arc::clone(self.source);
-        let mut parser = Parser::new_from_str(source.text());
+        let mut parser = Parser::new(TextInput::new(source.text()));
         let mut documents = 0;
         while let Some(event) = parser.next_event() {
             let step = match event {
