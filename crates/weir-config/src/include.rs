@@ -3,10 +3,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::expand::EXPANSION_BYTES_MAX;
+use crate::node::Value;
 use crate::parse::{FILE_BYTES_MAX, parse};
 use crate::{
     Code, Entry, MemoryReader, Node, Object, Place, Problem, Problems, Shape, Source, SourceName,
-    SourceReader, Span, Value,
+    SourceReader, Span,
 };
 
 /// Files that include each other at most this deep.
@@ -36,7 +37,7 @@ pub fn load(root: &Path, table: &'static Object, reader: &dyn SourceReader, prob
         budget: EXPANSION_BYTES_MAX,
         files: Vec::new(),
         patterns: Vec::new(),
-        entries: Vec::new(),
+        keys: Vec::new(),
         index: HashMap::new(),
         open: Vec::new(),
     };
@@ -58,7 +59,7 @@ struct Loading<'a> {
     budget: usize,
     files: Vec<Arc<Source>>,
     patterns: Vec<PathBuf>,
-    entries: Vec<Entry>,
+    keys: Vec<TopKey>,
     index: HashMap<Box<str>, usize>,
     open: Vec<PathBuf>,
 }
@@ -150,36 +151,74 @@ impl Loading<'_> {
 
     fn merge(&mut self, entry: &Entry) {
         let Some(at) = self.index.get(entry.name()).copied() else {
-            self.index.insert(entry.name().into(), self.entries.len());
-            self.entries.push(entry.clone());
+            self.index.insert(entry.name().into(), self.keys.len());
+            self.keys.push(TopKey { entry: entry.clone(), more: None });
             return;
         };
-        let there = &mut self.entries[at];
         let shape = self.table.key(entry.name()).map(|key| &key.shape);
-        match (shape, &mut there.value.value, entry.value.value()) {
-            (Some(Shape::Map(_)), Value::Map(all), Value::Map(more)) => {
-                let known: HashMap<Box<str>, Node> =
-                    all.iter().map(|entry| (entry.name().into(), entry.key.clone())).collect();
-                for named in more.iter() {
-                    match known.get(named.name()) {
-                        Some(first) => twice(self.problems, &named.key, first),
-                        None => Arc::make_mut(all).push(named.clone()),
-                    }
-                }
-            }
-            (Some(Shape::List(_)), Value::List(all), Value::List(more)) => {
-                Arc::make_mut(all).extend(more.iter().cloned());
-            }
-            _ => twice(self.problems, &entry.key, &there.key),
-        }
+        self.keys[at].merge(entry, shape, self.problems);
     }
 
     fn finish(self) -> Document {
         let empty = || Source::new(SourceName::Text("nothing"), "");
         let source = self.files.first().cloned().unwrap_or_else(empty);
         let span = Span::default();
-        let root = Node { source, span, value: Value::Map(Arc::new(self.entries)) };
+        let entries = self.keys.into_iter().map(TopKey::finish).collect();
+        let root = Node { source, span, value: Value::Map(entries) };
         Document { root, files: self.files, patterns: self.patterns }
+    }
+}
+
+/// A key of the whole configuration, with what several files say about it.
+struct TopKey {
+    /// As the first file has it.
+    entry: Entry,
+    /// All of it, once a second file has added something.
+    more: Option<Merged>,
+}
+
+enum Merged {
+    List(Vec<Node>),
+    /// With the place of each name.
+    Map(Vec<Entry>, HashMap<Box<str>, usize>),
+}
+
+impl TopKey {
+    fn merge(&mut self, again: &Entry, shape: Option<&Shape>, problems: &Problems) {
+        if self.more.is_none() {
+            self.more = match (shape, &self.entry.value.value) {
+                (Some(Shape::Map(_)), Value::Map(all)) => {
+                    let known = all.iter().enumerate().map(|(at, entry)| (entry.name().into(), at)).collect();
+                    Some(Merged::Map(all.to_vec(), known))
+                }
+                (Some(Shape::List(_)), Value::List(all)) => Some(Merged::List(all.to_vec())),
+                _ => None,
+            };
+        }
+        match (&mut self.more, &again.value.value) {
+            (Some(Merged::List(all)), Value::List(more)) => all.extend_from_slice(more),
+            (Some(Merged::Map(all, known)), Value::Map(more)) => {
+                for named in more.iter() {
+                    match known.get(named.name()) {
+                        Some(first) => twice(problems, &named.key, &all[*first].key),
+                        None => {
+                            known.insert(named.name().into(), all.len());
+                            all.push(named.clone());
+                        }
+                    }
+                }
+            }
+            _ => twice(problems, &again.key, &self.entry.key),
+        }
+    }
+
+    fn finish(mut self) -> Entry {
+        match self.more {
+            Some(Merged::List(all)) => self.entry.value.value = Value::List(all.into()),
+            Some(Merged::Map(all, _)) => self.entry.value.value = Value::Map(all.into()),
+            None => {}
+        }
+        self.entry
     }
 }
 

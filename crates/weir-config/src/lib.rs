@@ -28,7 +28,7 @@ mod table;
 
 pub use code::{Code, Rule};
 pub use include::{Document, FILES_MAX, INCLUDE_DEPTH_MAX, load, load_bytes};
-pub use node::{Entry, Node, Scalar, Value};
+pub use node::{Entry, Node};
 pub use parse::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
 pub use problem::{Problem, Problems, Severity};
 pub use reader::{MemoryReader, SourceReader};

@@ -14,24 +14,56 @@ pub struct Node {
 
 /// What a node holds.
 #[derive(Debug, Clone)]
-pub enum Value {
+pub(crate) enum Value {
     /// A text, number, boolean or null: YAML's difference is made by the key that wants it.
     Scalar(Scalar),
     /// A sequence.
-    List(Arc<Vec<Node>>),
+    List(Arc<[Node]>),
     /// A mapping, in the order it was written, keys distinct.
-    Map(Arc<Vec<Entry>>),
+    Map(Arc<[Entry]>),
 }
 
 /// A scalar after quotes and variables are resolved.
 #[derive(Debug, Clone)]
-pub struct Scalar {
-    /// The text.
-    pub text: Box<str>,
+pub(crate) struct Scalar {
+    text: Text,
     /// Written without quotes: may be a number, a boolean or null.
-    pub plain: bool,
+    is_plain: bool,
+    is_null: bool,
     /// A variable went into it; problems then show what was written instead.
-    pub expanded: bool,
+    is_expanded: bool,
+}
+
+/// Nearly every scalar is written as it reads, so that the source's own text will do and nothing is copied.
+#[derive(Debug, Clone)]
+enum Text {
+    Written(Span),
+    Own(Box<str>),
+}
+
+impl Scalar {
+    /// What `text`, written at `span` of `source`, reads as before variables.
+    pub(crate) fn new(text: &str, is_plain: bool, span: Span, source: &Source) -> Self {
+        let is_null = is_plain && matches!(text, "" | "~" | "null" | "Null" | "NULL");
+        let quote = u32::from(!is_plain);
+        let inner = Span { start: span.start + quote, end: span.end.saturating_sub(quote) };
+        let text = match source.text().get(inner.range()) {
+            Some(written) if written == text => Text::Written(inner),
+            _ => Text::Own(text.into()),
+        };
+        Self { text, is_plain, is_null, is_expanded: false }
+    }
+
+    /// The same with a text that variables went into.
+    pub(crate) fn expanded(self, text: String) -> Self {
+        let is_null = self.is_plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+        Self { text: Text::Own(text.into()), is_null, is_expanded: true, ..self }
+    }
+
+    /// A text that must not be shown.
+    pub(crate) fn hidden() -> Self {
+        Self { text: Text::Own("***".into()), is_plain: false, is_null: false, is_expanded: false }
+    }
 }
 
 /// One key of a mapping with its value. The key is always a scalar.
@@ -76,15 +108,10 @@ impl Node {
         &self.source
     }
 
-    /// What the node holds.
-    pub fn value(&self) -> &Value {
-        &self.value
-    }
-
     /// A scalar's text, plain or quoted; `None` for lists, mappings and null.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
-            Value::Scalar(scalar) if !self.is_null() => Some(&scalar.text),
+            Value::Scalar(scalar) if !scalar.is_null => Some(self.read(scalar)),
             _ => None,
         }
     }
@@ -92,8 +119,15 @@ impl Node {
     /// A plain scalar's text: what may be a number or a boolean.
     pub fn plain(&self) -> Option<&str> {
         match &self.value {
-            Value::Scalar(scalar) if scalar.plain => Some(&scalar.text),
+            Value::Scalar(scalar) if scalar.is_plain => Some(self.read(scalar)),
             _ => None,
+        }
+    }
+
+    fn read<'n>(&'n self, scalar: &'n Scalar) -> &'n str {
+        match &scalar.text {
+            Text::Written(span) => &self.source.text()[span.range()],
+            Text::Own(text) => text,
         }
     }
 
@@ -118,7 +152,7 @@ impl Node {
 
     /// Nothing was written, or `null` or `~`.
     pub fn is_null(&self) -> bool {
-        matches!(self.plain(), Some("" | "~" | "null" | "Null" | "NULL"))
+        matches!(&self.value, Value::Scalar(scalar) if scalar.is_null)
     }
 
     /// `off` or `false`.
@@ -163,8 +197,8 @@ impl Node {
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
             Value::Scalar(_) if self.is_null() => "nothing".to_owned(),
-            Value::Scalar(scalar) if scalar.expanded => quoted(&self.source.veiled(self.span.range())),
-            Value::Scalar(scalar) => quoted(&scalar.text),
+            Value::Scalar(scalar) if scalar.is_expanded => quoted(&self.source.veiled(self.span.range())),
+            Value::Scalar(scalar) => quoted(self.read(scalar)),
         }
     }
 }

@@ -5,7 +5,8 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as Marks, Tag};
 
 use crate::expand::expand;
 use crate::input::TextInput;
-use crate::{Code, Entry, Node, Place, Problem, Problems, Scalar, Source, SourceReader, Span, Value};
+use crate::node::{Scalar, Value};
+use crate::{Code, Entry, Node, Place, Problem, Problems, Source, SourceReader, Span};
 
 /// Largest configuration file: 16 MiB, about eighty thousand routes.
 pub const FILE_BYTES_MAX: usize = 16 << 20;
@@ -33,6 +34,8 @@ pub(crate) fn parse(
         offsets,
         anchors,
         stack: Vec::new(),
+        items: Vec::new(),
+        entries: Vec::new(),
         root: None,
         own: 0,
         aliased: 0,
@@ -65,9 +68,10 @@ struct Built {
     height: usize,
 }
 
+/// A collection that is open; its children so far are the builder's from `first` on.
 enum Children {
-    List(Vec<Node>),
-    Map { entries: Vec<Entry>, key: Option<Node>, merges: Vec<Node> },
+    List { first: usize },
+    Map { first: usize, key: Option<Node>, merges: Vec<Node> },
 }
 
 struct Frame {
@@ -86,6 +90,10 @@ struct Builder<'a> {
     offsets: Offsets,
     anchors: HashMap<usize, Built>,
     stack: Vec<Frame>,
+    /// Items of the open lists, the innermost last: each list is allocated once, when its length is known.
+    items: Vec<Node>,
+    /// Entries of the open mappings, likewise.
+    entries: Vec<Entry>,
     root: Option<Node>,
     own: usize,
     aliased: usize,
@@ -126,11 +134,12 @@ impl Builder<'_> {
             }
             Event::SequenceStart(anchor, tag) => {
                 self.tag(tag.as_deref(), span)?;
-                self.open(anchor, span, Children::List(Vec::new()))
+                self.open(anchor, span, Children::List { first: self.items.len() })
             }
             Event::MappingStart(anchor, tag) => {
                 self.tag(tag.as_deref(), span)?;
-                self.open(anchor, span, Children::Map { entries: Vec::new(), key: None, merges: Vec::new() })
+                let first = self.entries.len();
+                self.open(anchor, span, Children::Map { first, key: None, merges: Vec::new() })
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(span),
             Event::Alias(anchor) => self.alias(anchor, span),
@@ -139,17 +148,13 @@ impl Builder<'_> {
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, span: Span) -> Node {
-        let plain = style == ScalarStyle::Plain;
-        let mut scalar = Scalar { text: text.into(), plain, expanded: false };
+        let mut scalar = Scalar::new(text, style == ScalarStyle::Plain, span, self.source);
         let is_key =
             matches!(self.stack.last(), Some(Frame { children: Children::Map { key: None, .. }, .. }));
         if !is_key {
             match expand(text, self.reader, self.budget) {
                 Ok(None) => {}
-                Ok(Some(text)) => {
-                    scalar.expanded = true;
-                    scalar.text = text.into();
-                }
+                Ok(Some(text)) => scalar = scalar.expanded(text),
                 Err(fault) => {
                     let place = Place { source: Arc::clone(self.source), span };
                     self.problems.push(Problem::error(fault.code, place, fault.message).help(fault.help));
@@ -170,27 +175,37 @@ impl Builder<'_> {
 
     fn close(&mut self, end: Span) -> Result<(), Box<Problem>> {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
+        let Frame { anchor, mut span, children, mut nodes, height } = frame;
         // A flow collection ends at its bracket, a block collection with its last child.
-        let bracket = self.source.text().as_bytes().get(frame.span.start as usize);
-        let mut span = frame.span;
-        span.end = if matches!(bracket, Some(b'[' | b'{')) && frame.span.end > frame.span.start {
+        let bracket = self.source.text().as_bytes().get(span.start as usize);
+        span.end = if matches!(bracket, Some(b'[' | b'{')) && span.end > span.start {
             end.end
         } else {
-            last_end(&frame.children, self.source).unwrap_or(frame.span.end)
+            self.last_end(&children).unwrap_or(span.end)
         };
-        let Frame { anchor, children, mut nodes, height, .. } = frame;
         let value = match children {
-            Children::List(items) => Value::List(Arc::new(items)),
-            Children::Map { mut entries, merges, .. } => {
-                self.repeated(&mut entries);
+            Children::List { first } => Value::List(self.items.drain(first..).collect()),
+            Children::Map { first, merges, .. } => {
+                self.repeated(first);
                 if !merges.is_empty() {
-                    nodes += self.merge(&mut entries, &merges)?;
+                    nodes += self.merge(first, &merges)?;
                 }
-                Value::Map(Arc::new(entries))
+                Value::Map(self.entries.drain(first..).collect())
             }
         };
         let node = self.node(span, value);
         self.add(Built { node, nodes, height }, anchor)
+    }
+
+    /// The end of the last child that this very file holds; an alias's value lies elsewhere.
+    fn last_end(&self, children: &Children) -> Option<u32> {
+        let own = |node: &Node| Arc::ptr_eq(&node.source, self.source).then_some(node.span.end);
+        match children {
+            Children::List { first } => self.items[*first..].last().and_then(own),
+            Children::Map { first, .. } => {
+                self.entries[*first..].last().and_then(|entry| own(&entry.value).max(own(&entry.key)))
+            }
+        }
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Box<Problem>> {
@@ -218,10 +233,10 @@ impl Builder<'_> {
         frame.nodes += nodes;
         frame.height = frame.height.max(height + 1);
         match &mut frame.children {
-            Children::List(items) => items.push(node),
-            Children::Map { entries, key, merges } => match key.take() {
+            Children::List { .. } => self.items.push(node),
+            Children::Map { key, merges, .. } => match key.take() {
                 Some(key) if key.plain() == Some("<<") => merges.push(node),
-                Some(key) => entries.push(Entry { key, value: node }),
+                Some(key) => self.entries.push(Entry { key, value: node }),
                 None if matches!(node.value, Value::Scalar(_)) => *key = Some(node),
                 None => {
                     let message = "a key must be a text, not a list or a mapping".to_owned();
@@ -232,32 +247,31 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Reports keys that are there twice and keeps the first of each.
-    fn repeated(&self, entries: &mut Vec<Entry>) {
-        let mut first: HashMap<&str, &Node> = HashMap::with_capacity(entries.len());
-        let mut keep = Vec::with_capacity(entries.len());
-        for entry in entries.iter() {
-            let earlier = first.get(entry.name()).copied();
-            keep.push(earlier.is_none());
-            if let Some(earlier) = earlier {
-                let message = format!("the key `{}` is there twice", entry.name());
-                let problem = Problem::error(Code::REPEATED_KEY, &entry.key, message);
-                self.problems.push(problem.label("again here").also(earlier, "first defined here"));
-            } else {
-                first.insert(entry.name(), &entry.key);
-            }
+    /// Reports keys that are there twice in the mapping from `first` on, and keeps the first of each.
+    fn repeated(&mut self, first: usize) {
+        let entries = &self.entries[first..];
+        let again = if entries.len() <= COMPARED_MAX { again_few(entries) } else { again_many(entries) };
+        for &(at, earlier) in &again {
+            let (entry, earlier) = (&entries[at], &entries[earlier].key);
+            let message = format!("the key `{}` is there twice", entry.name());
+            let problem = Problem::error(Code::REPEATED_KEY, &entry.key, message);
+            self.problems.push(problem.label("again here").also(earlier, "first defined here"));
         }
-        drop(first);
-        if keep.contains(&false) {
-            let mut keep = keep.into_iter();
-            entries.retain(|_| keep.next().unwrap_or(true));
+        if !again.is_empty() {
+            let mut again = again.iter().map(|(at, _)| first + at).peekable();
+            let mut at = 0;
+            self.entries.retain(|_| {
+                at += 1;
+                again.next_if_eq(&(at - 1)).is_none()
+            });
         }
     }
 
-    /// Adds the keys of merge keys' values that are not there yet; says how many nodes that added.
-    fn merge(&mut self, entries: &mut Vec<Entry>, merges: &[Node]) -> Result<usize, Box<Problem>> {
+    /// Adds the keys of merge keys' values that the mapping from `first` on has not yet; says how many nodes that added.
+    fn merge(&mut self, first: usize, merges: &[Node]) -> Result<usize, Box<Problem>> {
         let mut added = 0;
-        let mut there: HashSet<Box<str>> = entries.iter().map(|entry| entry.name().into()).collect();
+        let mut there: HashSet<Box<str>> =
+            self.entries[first..].iter().map(|entry| entry.name().into()).collect();
         for map in merges.iter().flat_map(Node::one_or_many) {
             let Some(more) = map.entries() else {
                 let message = format!("`<<` merges mappings, got {}", map.describe());
@@ -268,7 +282,7 @@ impl Builder<'_> {
                 let nodes = size(&entry.value);
                 self.expand_by(nodes, map.span)?;
                 added += nodes;
-                entries.push(entry.clone());
+                self.entries.push(entry.clone());
             }
         }
         Ok(added)
@@ -307,7 +321,10 @@ impl Builder<'_> {
         let start = self.offsets.byte(marks.start.index(), len);
         let end = self.offsets.byte(marks.end.index(), len).max(start);
         let text = &self.source.text()[start as usize..end as usize];
-        Span { start, end: start + text.trim_end().len() as u32 }
+        match text.as_bytes().last() {
+            Some(byte) if byte.is_ascii_graphic() => Span { start, end },
+            _ => Span { start, end: start + text.trim_end().len() as u32 },
+        }
     }
 
     fn node(&self, span: Span, value: Value) -> Node {
@@ -334,15 +351,29 @@ impl Builder<'_> {
     }
 }
 
-/// The end of the last child that this very file holds; an alias's value lies elsewhere.
-fn last_end(children: &Children, source: &Arc<Source>) -> Option<u32> {
-    let own = |node: &Node| Arc::ptr_eq(&node.source, source).then_some(node.span.end);
-    match children {
-        Children::List(items) => items.last().and_then(own),
-        Children::Map { entries, .. } => {
-            entries.last().and_then(|entry| own(&entry.value).max(own(&entry.key)))
+/// Entries of a mapping that are compared each with each; for so few that is cheaper than a table.
+const COMPARED_MAX: usize = 16;
+
+/// The places of keys that an earlier entry has, each with the place of the first one.
+fn again_few(entries: &[Entry]) -> Vec<(usize, usize)> {
+    let first = |(at, entry): (usize, &Entry)| {
+        let name = entry.name();
+        entries[..at].iter().position(|earlier| earlier.name() == name).map(|earlier| (at, earlier))
+    };
+    entries.iter().enumerate().filter_map(first).collect()
+}
+
+/// The same for many.
+fn again_many(entries: &[Entry]) -> Vec<(usize, usize)> {
+    let mut first: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
+    let mut again = Vec::new();
+    for (at, entry) in entries.iter().enumerate() {
+        let earlier = *first.entry(entry.name()).or_insert(at);
+        if earlier != at {
+            again.push((at, earlier));
         }
     }
+    again
 }
 
 /// Nodes in a tree; at most [`NODES_MAX`], which the alias that brought it was checked for.

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::node::{Scalar, Value};
 use crate::{Code, Node, Problem, Problems, SourceReader};
 
 /// Secrets shorter than this many bytes are warned about.
@@ -110,8 +111,7 @@ impl SecretSpec {
 
 /// The same place without the text, so that a `Debug` of the node shows nothing.
 fn redacted(node: &Node) -> Node {
-    let scalar = crate::Scalar { text: "***".into(), plain: false, expanded: false };
-    Node { value: crate::Value::Scalar(scalar), ..node.clone() }
+    Node { value: Value::Scalar(Scalar::hidden()), ..node.clone() }
 }
 
 fn read(path: &std::path::Path, reader: &dyn SourceReader) -> Result<Secret, String> {
