@@ -113,7 +113,7 @@ impl Input for TextInput<'_> {
         match self.next {
             ':' => {
                 let second = self.second();
-                !is_blank_or_breakz(second) && !(in_flow && is_flow(second))
+                !(is_blank_or_breakz(second) || in_flow && is_flow(second))
             }
             BYTE_ORDER_MARK => false,
             char => !(in_flow && is_flow(char)),

@@ -36,6 +36,6 @@ pub use reference::reference;
 pub use schema::json_schema;
 pub use secret::{Secret, SecretSpec};
 pub use section::Section;
-pub use source::{Place, Source, SourceName, Span};
+pub use source::{Place, Position, Source, SourceName, Span};
 pub use suggest::suggest;
 pub use table::{Key, KindRow, Object, Shape};

@@ -91,10 +91,11 @@ fn missing(table: &Object, node: &Node, found: &[(&'static str, &Entry)], proble
         let problem = Problem::error(Code::MISSING_KEY, node, message);
         problems.push(problem.help(format!("it must be {}", key.shape.wanted())));
     }
-    let given: Vec<_> = found.iter().filter(|(name, _)| table.exactly_one.contains(name)).collect();
-    if table.exactly_one.is_empty() || given.len() == 1 {
+    let given = || found.iter().filter(|(name, _)| table.exactly_one.contains(name));
+    if table.exactly_one.is_empty() || given().count() == 1 {
         return;
     }
+    let given: Vec<_> = given().collect();
     let all = table.exactly_one.join("`, `");
     let problem = match given.as_slice() {
         [] => Problem::error(Code::EXACTLY_ONE, node, format!("exactly one of `{all}` is needed, got none")),

@@ -53,19 +53,25 @@ impl Span {
 }
 
 /// One text that was read, with its name; shared by all its nodes.
-#[derive(Debug)]
 pub struct Source {
-    name: SourceName,
+    name: Arc<SourceName>,
     text: Box<str>,
     line_starts: OnceLock<Box<[u32]>>,
     secrets: Mutex<Vec<Span>>,
+}
+
+/// The name alone: the text may hold secrets.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Source").field(&self.name).finish()
+    }
 }
 
 impl Source {
     /// A source of `text`; at most 4 GiB, which [`crate::FILE_BYTES_MAX`] keeps.
     pub fn new(name: SourceName, text: impl Into<Box<str>>) -> Arc<Self> {
         let (line_starts, secrets) = (OnceLock::new(), Mutex::new(Vec::new()));
-        Arc::new(Self { name, text: text.into(), line_starts, secrets })
+        Arc::new(Self { name: Arc::new(name), text: text.into(), line_starts, secrets })
     }
 
     /// Where the text came from.
@@ -80,7 +86,7 @@ impl Source {
 
     /// The directory that relative paths are resolved against; empty for what is no file.
     pub fn directory(&self) -> &Path {
-        match &self.name {
+        match &*self.name {
             SourceName::File(path) => path.parent().unwrap_or(Path::new("")),
             _ => Path::new(""),
         }
@@ -122,7 +128,7 @@ impl Source {
 
     fn line_starts(&self) -> &[u32] {
         self.line_starts.get_or_init(|| {
-            let breaks = self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+            let breaks = self.text.match_indices('\n');
             std::iter::once(0).chain(breaks.map(|(at, _)| at as u32 + 1)).collect()
         })
     }
@@ -163,14 +169,33 @@ impl Place {
     pub fn line_column(&self) -> (usize, usize) {
         self.source.line_column(self.span.start)
     }
+
+    /// The same place without the text.
+    pub fn position(&self) -> Position {
+        let (line, column) = self.line_column();
+        Position { name: Arc::clone(&self.source.name), line: line as u32, column: column as u32 }
+    }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (line, column) = self.line_column();
-        match self.source.name() {
-            SourceName::Store { .. } => write!(f, "{}, line {line}", self.source.name()),
-            name => write!(f, "{name}:{line}:{column}"),
+        self.position().fmt(f)
+    }
+}
+
+/// Where something was written, for people: it holds no text, so that it may outlive the reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    name: Arc<SourceName>,
+    line: u32,
+    column: u32,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.name {
+            SourceName::Store { .. } => write!(f, "{}, line {}", self.name, self.line),
+            name => write!(f, "{name}:{}:{}", self.line, self.column),
         }
     }
 }

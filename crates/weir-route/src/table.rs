@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -50,16 +51,9 @@ impl RouteTable {
     ///
     /// Every tie and every rule that can never win. Costs about n log n.
     pub fn compile(mut rules: Vec<Rule>) -> Result<Self, Vec<RuleProblem>> {
-        // Within one host and path: more matchers first, then priority; the rest only makes the order reproducible.
-        rules.sort_by_cached_key(|rule| {
-            (
-                std::cmp::Reverse(rule.matcher_count()),
-                std::cmp::Reverse(rule.priority),
-                format!("{:?}", rule.path),
-                rule.id,
-            )
-        });
-        let mut table = Self::default();
+        // Within one host and path: more matchers first, then priority; the id only makes the order reproducible.
+        rules.sort_by_key(|rule| (Reverse(rule.matcher_count()), Reverse(rule.priority), rule.id));
+        let mut table = Self { candidates: Vec::with_capacity(rules.len()), ..Self::default() };
         for rule in rules {
             table.add(rule);
         }
@@ -71,22 +65,19 @@ impl RouteTable {
         let id = self.candidates.len() as u32;
         let host = match &rule.host {
             None => &mut self.any,
-            Some(HostPattern::Exact(name)) => self.exact.entry(name.as_bytes().into()).or_default(),
+            Some(HostPattern::Exact(name)) => host_rules(&mut self.exact, name),
             Some(HostPattern::Wildcard(name)) => {
                 self.wildcard_labels_max = self.wildcard_labels_max.max(name.split('.').count());
-                self.wildcard.entry(name.as_bytes().into()).or_default()
+                host_rules(&mut self.wildcard, name)
             }
         };
-        let mut names: Vec<Box<str>> = Vec::new();
         match &rule.path {
             None => host.pathless.push(id),
             Some(PathPattern::Expression(expression)) => host.expressions.push((expression.clone(), id)),
-            Some(PathPattern::Segments(segments)) => {
-                names = rule.path.iter().flat_map(PathPattern::param_names).map(Into::into).collect();
-                host.trie.insert(segments, id);
-            }
+            Some(PathPattern::Segments(segments)) => host.trie.insert(segments, id),
         }
-        let names = (!names.is_empty()).then(|| names.into());
+        let names = || rule.path.iter().flat_map(PathPattern::param_names);
+        let names = names().next().is_some().then(|| names().map(Into::into).collect());
         self.candidates.push(Candidate { is_plain: rule.matcher_count() == 0, names, rule });
     }
 
@@ -130,10 +121,23 @@ impl RouteTable {
             .or_else(|| host.pathless.iter().copied().find(|id| admits(*id, &[])))
     }
 
+    /// All rules, in the order in which they are tried.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.candidates.iter().map(|candidate| &candidate.rule)
+    }
+
     /// The rule that a candidate is.
     pub(crate) fn candidates(&self) -> &[Candidate] {
         &self.candidates
     }
+}
+
+/// The rules of a host that may be there already: its name is copied only when it is not.
+fn host_rules<'t>(hosts: &'t mut HashMap<Box<[u8]>, HostRules, Fx>, name: &str) -> &'t mut HostRules {
+    if !hosts.contains_key(name.as_bytes()) {
+        hosts.insert(name.as_bytes().into(), HostRules::default());
+    }
+    hosts.get_mut(name.as_bytes()).expect("it was inserted where it was not there")
 }
 
 impl Candidate {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_config::Position;
 use weir_http::{Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts};
 use weir_net::{BindAddress, ProxyProtocol, TrustedProxies};
-use weir_route::RouteTable;
+use weir_route::{RouteTable, Rule};
 use weir_stream::{TcpPlan, UdpPlan};
 use weir_telemetry::{AccessSettings, Format, Level};
 use weir_upstream::UpstreamPlan;
@@ -43,6 +44,17 @@ pub(crate) struct RootPlan {
     pub(crate) seen: weir_provider::Seen,
     /// What is allowed but should not stay so: development secrets and the like, one sentence each.
     pub(crate) warnings: Vec<String>,
+}
+
+impl RootPlan {
+    /// Each route with its rules: one for each combination of host and path patterns.
+    pub(crate) fn routes_with_rules(&self) -> impl Iterator<Item = (&RoutePlan, Vec<&Rule>)> {
+        let mut rules: Vec<Vec<&Rule>> = vec![Vec::new(); self.routes.len()];
+        for rule in self.table.rules() {
+            rules[rule.id as usize].push(rule);
+        }
+        self.routes.iter().zip(rules)
+    }
 }
 
 /// `limits` as checked.
@@ -105,11 +117,9 @@ impl TakesPlan {
 pub(crate) struct RoutePlan {
     /// Given, or made of its place: `routes[3]`.
     pub(crate) name: Arc<str>,
-    /// Where it was written: `file:line`.
-    pub(crate) place: String,
-    /// One rule for each combination of host and path patterns; ids are filled in when the table is compiled.
-    pub(crate) rules: Vec<weir_route::Rule>,
-    /// Names of the listeners it is restricted to; empty for all. Ids are filled in when they are known.
+    /// Where it was written.
+    pub(crate) place: Position,
+    /// Names of the listeners it is restricted to; empty for all.
     pub(crate) listeners: Vec<Arc<str>>,
     /// In the order of the request phase.
     pub(crate) policies: Vec<PolicyPlan>,

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use weir_config::{Code, Key, Node, Object, Problem, Problems, Shape};
 
 /// An item of a route's `forward` when it is a list.
@@ -21,7 +19,7 @@ pub static SHARE: Object = Object::new(
 #[derive(Debug, Clone)]
 pub struct Share<'n> {
     /// The upstream's name; whether it exists is for the caller to see.
-    pub upstream: Arc<str>,
+    pub upstream: &'n str,
     /// The share relative to the others.
     pub weight: u32,
     /// Where the name was written.
@@ -31,14 +29,14 @@ pub struct Share<'n> {
 /// Reads a route's `forward`: a name, or a list of names with weights. Empty only when the problems say why.
 pub fn decode_forward<'n>(node: &'n Node, problems: &Problems) -> Vec<Share<'n>> {
     if let Some(text) = node.text() {
-        return vec![Share { upstream: text.into(), weight: 1, node }];
+        return vec![Share { upstream: text, weight: 1, node }];
     }
     let mut shares: Vec<Share> = Vec::new();
     let items = node.items().unwrap_or_default();
     for item in items {
         let section = SHARE.open(item, problems);
         let Some(node) = section.node("upstream") else { continue };
-        let upstream = node.text().unwrap_or_default().into();
+        let upstream = node.text().unwrap_or_default();
         if let Some(first) = shares.iter().find(|share| share.upstream == upstream) {
             let message = format!("the upstream `{upstream}` is listed twice");
             let problem =

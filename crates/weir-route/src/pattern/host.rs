@@ -36,7 +36,7 @@ impl HostPattern {
         if let Some(colon) = name[colon..].find(':').map(|at| at + colon).filter(|_| !name.ends_with(']')) {
             return Err(PatternError::new(skipped + colon..text.len(), Kind::HostHasPort));
         }
-        let name = String::from_utf8_lossy(host.name).into_owned().into_boxed_str();
+        let name: Box<str> = String::from_utf8_lossy(host.name).into();
         match skipped {
             0 => Ok(Self::Exact(name)),
             _ if name.starts_with('[') => Err(PatternError::new(0..2, Kind::HostWildcardMisplaced)),

@@ -41,7 +41,7 @@ impl PathPattern {
     /// [`PatternError`].
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         check_shape(text)?;
-        let mut segments = Vec::new();
+        let mut segments = Vec::with_capacity(text.split('/').count().min(SEGMENTS_MAX + 1) - 1);
         let mut start = 1;
         for part in text[1..].split('/') {
             let range = start..start + part.len();

@@ -24,13 +24,12 @@ pub(super) fn show(plan: &RootPlan) -> Value {
     let upstreams: Map<String, Value> =
         plan.upstreams.iter().map(|(name, plan)| (name.to_string(), upstream(plan))).collect();
     let routes: Vec<Value> = plan
-        .routes
-        .iter()
-        .map(|route| {
+        .routes_with_rules()
+        .map(|(route, rules)| {
             json!({
                 "name": &*route.name,
-                "place": route.place,
-                "match": route.rules.iter().map(|rule| view::rule_of(route, rule)).collect::<Vec<_>>(),
+                "place": route.place.to_string(),
+                "match": rules.iter().map(|rule| view::rule_of(route, rule)).collect::<Vec<_>>(),
                 "policies": route.policies.iter().map(policy::show).collect::<Vec<_>>(),
                 "action": action(&route.action),
                 "timeout": route.timeout.map(format_duration),

@@ -40,12 +40,12 @@ pub(super) fn health(gateway: &Gateway) -> Value {
 /// `/api/v1/routes`.
 pub(super) fn routes(gateway: &Gateway) -> Value {
     let (plan, live) = (gateway.plan(), gateway.live.load());
-    let shown = plan.routes.iter().enumerate().map(|(id, route)| {
+    let shown = plan.routes_with_rules().enumerate().map(|(id, (route, rules))| {
         let requests = u32::try_from(id).ok().and_then(|id| live.route(id)).map(|route| route.requests());
         json!({
             "name": &*route.name,
-            "place": route.place,
-            "match": route.rules.iter().map(|rule| rule_of(route, rule)).collect::<Vec<_>>(),
+            "place": route.place.to_string(),
+            "match": rules.iter().map(|rule| rule_of(route, rule)).collect::<Vec<_>>(),
             "policies": route.policies.iter().map(policy::name).collect::<Vec<_>>(),
             "action": action(&route.action),
             "timeout": route.timeout.map(weir_base::format_duration),

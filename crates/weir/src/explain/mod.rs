@@ -84,7 +84,7 @@ impl Asked<'_> {
             winner.params.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         Some(json!({
             "name": &*route.name,
-            "place": route.place,
+            "place": route.place.to_string(),
             "because": winner.rank.to_string(),
             "params": params,
             "policies": route.policies.iter().map(weir_http::PolicyPlan::kind).collect::<Vec<_>>(),
@@ -122,7 +122,7 @@ impl Asked<'_> {
         let route = self.planned(miss.id)?;
         Some(json!({
             "route": &*route.name,
-            "place": route.place,
+            "place": route.place.to_string(),
             "rank": miss.rank.to_string(),
             "reason": self.reason(&miss.reason),
         }))

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_config::{Code, Entry, Key, Node, Object, Problem, Problems, Section, Shape};
@@ -34,7 +34,7 @@ pub(super) const UNIX_MODE: Key =
 
 pub(super) fn decode_all(
     root: &Section,
-    upstreams: &HashSet<&str>,
+    upstreams: &[Arc<str>],
     problems: &Problems,
 ) -> BTreeMap<Arc<str>, ListenerPlan> {
     let entries = root.map("listeners");
@@ -45,7 +45,7 @@ pub(super) fn decode_all(
     entries.iter().map(|entry| (entry.name().into(), decode(entry, upstreams, problems))).collect()
 }
 
-fn decode(entry: &Entry, upstreams: &HashSet<&str>, problems: &Problems) -> ListenerPlan {
+fn decode(entry: &Entry, upstreams: &[Arc<str>], problems: &Problems) -> ListenerPlan {
     let section = LISTENER.open(&entry.value, problems);
     root::not_yet(&section, "tls", "TLS is not there yet", problems);
     let takes = takes(&section, entry.name(), upstreams, problems);
@@ -77,7 +77,7 @@ fn meaningless(takes: &TakesPlan) -> &'static [&'static str] {
     }
 }
 
-fn takes(section: &Section, name: &str, upstreams: &HashSet<&str>, problems: &Problems) -> TakesPlan {
+fn takes(section: &Section, name: &str, upstreams: &[Arc<str>], problems: &Problems) -> TakesPlan {
     let (plan, named) = match section.chosen() {
         Some(("tcp", node)) => {
             let Decoded { plan, upstreams } = TcpPlan::decode(node, problems);
@@ -95,7 +95,7 @@ fn takes(section: &Section, name: &str, upstreams: &HashSet<&str>, problems: &Pr
             (TakesPlan::Http, Vec::new())
         }
     };
-    for unknown in named.iter().filter(|upstream| !upstreams.contains(&*upstream.name)) {
+    for unknown in named.iter().filter(|upstream| route::place_of(&upstream.name, upstreams).is_none()) {
         let upstream = &unknown.name;
         let message = format!("listener `{name}` forwards to upstream `{upstream}`, which does not exist");
         problems.push(route::unknown(message, upstream, "upstreams", upstreams, unknown.node, problems));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use weir_config::{Code, Key, Node, Object, Place, Problem, Problems, Section, Shape};
 use weir_route::{Expression, HostPattern, Method, PathPattern, PatternError, Rule, ValueTest};
 
-use super::route::{Names, unknown};
+use super::route::{Names, place_of, unknown};
 
 /// Hosts times paths of one route; each combination is a rule of its own.
 const COMBINATIONS_MAX: usize = 4_096;
@@ -76,49 +76,61 @@ static VALUE_TEST: Object = Object::new(
 
 /// A `match` as read.
 pub(super) struct Matched {
-    pub(super) rules: Vec<Rule>,
     pub(super) listeners: Vec<Arc<str>>,
     /// The path parameters that every path pattern binds.
     pub(super) params: Vec<String>,
 }
 
-pub(super) fn decode(route: &Section, names: &Names, problems: &Problems) -> Matched {
+/// Reads the `match` of the route at place `id`, and appends its rules.
+pub(super) fn decode(
+    route: &Section,
+    id: u32,
+    names: &Names,
+    rules: &mut Vec<Rule>,
+    problems: &Problems,
+) -> Matched {
     let Some(section) = route.object("match", &MATCH, problems) else {
-        return Matched { rules: vec![Rule::any(0)], listeners: Vec::new(), params: Vec::new() };
+        rules.push(Rule::any(id));
+        return Matched { listeners: Vec::new(), params: Vec::new() };
     };
     let hosts: Vec<HostPattern> =
         section.list("host").iter().filter_map(|node| parsed(node, HostPattern::parse, problems)).collect();
     let paths: Vec<PathPattern> =
         section.list("path").iter().filter_map(|node| path(node, problems)).collect();
     let bound = bound_by_all(&paths);
+    let listeners = listeners(&section, names, problems);
     let base = Rule {
+        listeners: Arc::clone(&listeners),
         params: params(&section, &bound, problems),
         methods: methods(&section, problems),
         headers: values(&section, "headers", problems),
         query: values(&section, "query", problems),
         priority: section.integer("priority"),
-        ..Rule::any(0)
+        ..Rule::any(id)
     };
-    Matched {
-        rules: combine(&section, hosts, paths, &base, problems),
-        listeners: listeners(&section, names, problems),
-        params: bound,
-    }
+    combine(&section, hosts, paths, base, rules, problems);
+    let listeners = listeners.iter().map(|place| Arc::clone(&names.all_listeners[*place as usize])).collect();
+    Matched { listeners, params: bound }
 }
 
 /// One rule for each host and path; those without a host or path stand for all.
 fn combine(
     section: &Section,
-    hosts: Vec<HostPattern>,
-    paths: Vec<PathPattern>,
-    base: &Rule,
+    mut hosts: Vec<HostPattern>,
+    mut paths: Vec<PathPattern>,
+    base: Rule,
+    rules: &mut Vec<Rule>,
     problems: &Problems,
-) -> Vec<Rule> {
+) {
+    if hosts.len() <= 1 && paths.len() <= 1 {
+        rules.push(Rule { host: hosts.pop(), path: paths.pop(), ..base });
+        return;
+    }
     if hosts.len().max(1) * paths.len().max(1) > COMBINATIONS_MAX {
         let message = format!("{} hosts and {} paths are too many for one route", hosts.len(), paths.len());
         let problem = Problem::error(Code::OUT_OF_RANGE, section.this(), message);
         problems.push(problem.help(format!("at most {COMBINATIONS_MAX} combinations; split the route")));
-        return Vec::new();
+        return;
     }
     let hosts = some_or_any(hosts);
     let paths = some_or_any(paths);
@@ -127,7 +139,7 @@ fn combine(
         path: path.clone(),
         ..base.clone()
     };
-    hosts.iter().flat_map(|host| paths.iter().map(move |path| with(host, path))).collect()
+    rules.extend(hosts.iter().flat_map(|host| paths.iter().map(move |path| with(host, path))));
 }
 
 fn some_or_any<T: PartialEq>(patterns: Vec<T>) -> Vec<Option<T>> {
@@ -244,21 +256,29 @@ fn value_test(node: &Node, problems: &Problems) -> Option<ValueTest> {
     }
 }
 
-fn listeners(section: &Section, names: &Names, problems: &Problems) -> Vec<Arc<str>> {
-    let mut found: Vec<Arc<str>> = Vec::new();
+/// The places of the listeners among all by name, which are their ids.
+fn listeners(section: &Section, names: &Names, problems: &Problems) -> Arc<[u32]> {
+    let mut found: Vec<u32> = Vec::new();
     for (name, node) in section.texts("listeners") {
-        if names.others.contains(name) {
-            let message = format!("the listener `{name}` takes no HTTP requests");
-            let problem = Problem::error(Code::CONFLICT, node, message);
-            problems.push(
-                problem.help("routes are for `http` listeners; a `tcp` listener has `routes` of its own"),
-            );
-        } else if !names.listeners.contains(name) {
-            let message = format!("there is no listener `{name}`");
-            problems.push(unknown(message, name, "listeners", &names.listeners, node, problems));
-        } else if !found.iter().any(|known| **known == *name) {
-            found.push(name.into());
+        match place_of(name, &names.listeners) {
+            Some(_) => {
+                let id = place_of(name, &names.all_listeners).map_or(u32::MAX, |place| place as u32);
+                if !found.contains(&id) {
+                    found.push(id);
+                }
+            }
+            None if place_of(name, &names.all_listeners).is_some() => {
+                let message = format!("the listener `{name}` takes no HTTP requests");
+                let problem = Problem::error(Code::CONFLICT, node, message);
+                problems.push(
+                    problem.help("routes are for `http` listeners; a `tcp` listener has `routes` of its own"),
+                );
+            }
+            None => {
+                let message = format!("there is no listener `{name}`");
+                problems.push(unknown(message, name, "listeners", &names.listeners, node, problems));
+            }
         }
     }
-    found
+    if found.is_empty() { Arc::default() } else { found.into() }
 }

@@ -80,19 +80,19 @@ pub(super) fn decode(
         .iter()
         .map(|entry| (Arc::from(entry.name()), UpstreamPlan::decode(entry, problems)))
         .collect();
-    let upstream_names = upstreams.keys().map(|name| &**name).collect();
+    let upstream_names: Vec<Arc<str>> = upstreams.keys().cloned().collect();
     let listeners = listener::decode_all(&root, &upstream_names, problems);
     let names = Names {
-        listeners: named(&listeners, true),
-        others: named(&listeners, false),
+        listeners: http(&listeners),
+        all_listeners: listeners.keys().cloned().collect(),
         upstreams: upstream_names,
     };
-    let routes = route::decode_all(&root, &names, problems);
+    let (routes, rules) = route::decode_all(&root, &names, problems);
     if !problems.has_errors() {
         // A reference that is misspelt or within a part that is wrong would make its upstream look unused.
         check_unused(&root, &routes, &listeners, problems);
     }
-    let table = table::check(&root, &routes, &listeners, problems);
+    let table = table::check(&root, &routes, rules, problems);
     RootPlan {
         workers: root.opt_integer("workers").unwrap_or_else(cores),
         trusted_proxies: trusted_proxies(&root, problems),
@@ -112,10 +112,10 @@ pub(super) fn decode(
     }
 }
 
-/// The listeners that take HTTP requests, or those that do not.
-fn named(listeners: &BTreeMap<Arc<str>, ListenerPlan>, http: bool) -> HashSet<&str> {
-    let wanted = listeners.iter().filter(|(_, plan)| matches!(plan.takes, TakesPlan::Http) == http);
-    wanted.map(|(name, _)| &**name).collect()
+/// The names of the listeners that take HTTP requests.
+fn http(listeners: &BTreeMap<Arc<str>, ListenerPlan>) -> Vec<Arc<str>> {
+    let takes_http = listeners.iter().filter(|(_, plan)| matches!(plan.takes, TakesPlan::Http));
+    takes_http.map(|(name, _)| Arc::clone(name)).collect()
 }
 
 /// Refuses a key that is planned; the place is its value's.

@@ -1,11 +1,12 @@
 use std::collections::HashMap;
-use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use weir_config::{Code, Key, Node, Object, Problem, Problems, Section, Shape};
 use weir_http::{
     PolicyPlan, REDIRECT, RESPOND, RedirectPlan, RespondPlan, SHARE, Scope, decode_forward, policy_kinds,
 };
+use weir_route::Rule;
 
 use super::matching::Matched;
 use super::{matching, root};
@@ -44,19 +45,27 @@ pub(super) static ROUTE: Object = Object::new(
 )
 .exactly_one(&["forward", "redirect", "respond", "tunnel_connect"]);
 
-/// What routes may refer to.
-pub(super) struct Names<'a> {
+/// What routes may refer to; sorted.
+pub(super) struct Names {
     /// Those that take HTTP requests.
-    pub(super) listeners: HashSet<&'a str>,
-    /// Those that do not.
-    pub(super) others: HashSet<&'a str>,
-    pub(super) upstreams: HashSet<&'a str>,
+    pub(super) listeners: Vec<Arc<str>>,
+    /// Those that do not, too.
+    pub(super) all_listeners: Vec<Arc<str>>,
+    pub(super) upstreams: Vec<Arc<str>>,
 }
 
-pub(super) fn decode_all(root: &Section, names: &Names, problems: &Problems) -> Vec<RoutePlan> {
+/// The place of a name among sorted ones.
+pub(super) fn place_of(name: &str, names: &[Arc<str>]) -> Option<usize> {
+    names.binary_search_by(|known| (**known).cmp(name)).ok()
+}
+
+/// The routes, and the rules of all of them, whose ids are the routes' places.
+pub(super) fn decode_all(root: &Section, names: &Names, problems: &Problems) -> (Vec<RoutePlan>, Vec<Rule>) {
     let nodes = root.list("routes");
-    let mut taken: HashMap<&str, &Node> = HashMap::with_capacity(nodes.len());
+    let mut taken: HashMap<&str, &Node> = HashMap::new();
     let mut plans = Vec::with_capacity(nodes.len());
+    let mut rules = Vec::with_capacity(nodes.len());
+    let mut default_name = String::new();
     for (at, node) in nodes.iter().enumerate() {
         let errors_before = problems.errors();
         let section = ROUTE.open(node, problems);
@@ -69,32 +78,38 @@ pub(super) fn decode_all(root: &Section, names: &Names, problems: &Problems) -> 
                 problems.push(Problem::error(Code::MALFORMED, name, "a route's name is not empty"));
             }
         }
-        let matched = matching::decode(&section, names, problems);
-        // A match with a fault has lost a part, and would tie with routes that it has nothing to do with.
-        let is_whole = problems.errors() == errors_before;
-        let rules = if is_whole { matched.rules } else { Vec::new() };
-        plans.push(decode(&section, at, Matched { rules, ..matched }, names, problems));
+        default_name.clear();
+        let _infallible = write!(default_name, "routes[{at}]");
+        let length = rules.len();
+        let matched = matching::decode(&section, at as u32, names, &mut rules, problems);
+        if problems.errors() > errors_before {
+            // A match with a fault has lost a part, and would tie with routes that it has nothing to do with.
+            rules.truncate(length);
+        }
+        plans.push(decode(&section, &default_name, matched, names, problems));
     }
-    plans
+    (plans, rules)
 }
 
-fn decode(section: &Section, at: usize, matched: Matched, names: &Names, problems: &Problems) -> RoutePlan {
+fn decode(
+    section: &Section,
+    default_name: &str,
+    matched: Matched,
+    names: &Names,
+    problems: &Problems,
+) -> RoutePlan {
     let scope = Scope { problems, params: &matched.params };
-    let name: Arc<str> = match section.opt_text("name") {
-        Some(name) => name.into(),
-        None => format!("routes[{at}]").into(),
-    };
+    let name: Arc<str> = section.opt_text("name").unwrap_or(default_name).into();
     let policies =
         section.list("policies").iter().filter_map(|node| PolicyPlan::decode(node, scope)).collect();
     let action = action(section, &name, names, scope);
     RoutePlan {
-        place: section.this().place().to_string(),
+        place: section.this().place().position(),
         policies,
         // A route without a usable action has a problem, and the plan is thrown away.
         action: action.unwrap_or(ActionPlan::Forward(Vec::new())),
         timeout: section.duration_or_off("timeout"),
         listeners: matched.listeners,
-        rules: matched.rules,
         name,
     }
 }
@@ -112,21 +127,24 @@ fn action(section: &Section, name: &str, names: &Names, scope: Scope) -> Option<
 }
 
 fn forward(node: &Node, route: &str, names: &Names, problems: &Problems) -> Vec<(Arc<str>, u32)> {
-    let shares = decode_forward(node, problems);
-    for share in shares.iter().filter(|share| !names.upstreams.contains(&*share.upstream)) {
-        let upstream = &share.upstream;
-        let message = format!("route `{route}` forwards to upstream `{upstream}`, which does not exist");
-        problems.push(unknown(message, upstream, "upstreams", &names.upstreams, share.node, problems));
-    }
-    shares.into_iter().map(|share| (share.upstream, share.weight)).collect()
+    let upstream = |share: weir_http::Share| match place_of(share.upstream, &names.upstreams) {
+        Some(place) => Some((Arc::clone(&names.upstreams[place]), share.weight)),
+        None => {
+            let upstream = share.upstream;
+            let message = format!("route `{route}` forwards to upstream `{upstream}`, which does not exist");
+            problems.push(unknown(message, upstream, "upstreams", &names.upstreams, share.node, problems));
+            None
+        }
+    };
+    decode_forward(node, problems).into_iter().filter_map(upstream).collect()
 }
 
-/// A reference to nothing, with what it may have meant.
+/// A reference to none of the sorted `names`, with what it may have meant.
 pub(super) fn unknown(
     message: String,
     name: &str,
     what: &str,
-    names: &HashSet<&str>,
+    names: &[Arc<str>],
     node: &Node,
     problems: &Problems,
 ) -> Problem {
@@ -136,13 +154,11 @@ pub(super) fn unknown(
     if problems.errors() >= HELPED_MAX {
         return Problem::error(Code::UNKNOWN_NAME, node, message);
     }
-    let mut sorted: Vec<&str> = names.iter().copied().collect();
-    sorted.sort_unstable();
-    let problem =
-        Problem::error(Code::UNKNOWN_NAME, node, message).did_you_mean(name, sorted.iter().copied());
-    let more = sorted.len().saturating_sub(LISTED_MAX);
-    let listed = sorted[..sorted.len() - more].join(", ");
-    problem.help(match (sorted.is_empty(), more) {
+    let problem = Problem::error(Code::UNKNOWN_NAME, node, message)
+        .did_you_mean(name, names.iter().map(|name| &**name));
+    let more = names.len().saturating_sub(LISTED_MAX);
+    let listed = names[..names.len() - more].join(", ");
+    problem.help(match (names.is_empty(), more) {
         (true, _) => format!("there are no {what}"),
         (_, 0) => format!("{what} are: {listed}"),
         _ => format!("{what} are: {listed} and {more} more"),

@@ -8,14 +8,15 @@ use weir_route::{RouteTable, Rule, RuleProblem};
 
 use crate::plan::{ListenerPlan, RoutePlan};
 
-/// Arranges the routes' rules and reports what is wrong with them taken together; empty where something is.
+/// Arranges the routes' rules, whose ids are the routes' places, and reports what is wrong with them taken together;
+/// empty where something is.
 pub(super) fn check(
     root: &Section,
     routes: &[RoutePlan],
-    listeners: &BTreeMap<Arc<str>, ListenerPlan>,
+    rules: Vec<Rule>,
     problems: &Problems,
 ) -> Arc<RouteTable> {
-    match compile(routes, listeners) {
+    match RouteTable::compile(rules) {
         Ok(table) => Arc::new(table),
         Err(found) => {
             let nodes = root.list("routes");
@@ -27,20 +28,7 @@ pub(super) fn check(
     }
 }
 
-/// The table of routes whose ids are their places, and whose listeners' ids are their places by name.
-fn compile(
-    routes: &[RoutePlan],
-    listeners: &BTreeMap<Arc<str>, ListenerPlan>,
-) -> Result<RouteTable, Vec<RuleProblem>> {
-    let mut rules: Vec<Rule> = Vec::with_capacity(routes.len());
-    for (id, route) in (0..).zip(routes) {
-        let ids = route.listeners.iter().filter_map(|name| listener_id(name, listeners));
-        let ids: Arc<[u32]> = ids.collect();
-        rules.extend(route.rules.iter().map(|rule| Rule { id, listeners: Arc::clone(&ids), ..rule.clone() }));
-    }
-    RouteTable::compile(rules)
-}
-
+/// What the table knows a listener by: its place by name.
 pub(crate) fn listener_id(name: &str, listeners: &BTreeMap<Arc<str>, ListenerPlan>) -> Option<u32> {
     let at = listeners.keys().position(|known| **known == *name)?;
     u32::try_from(at).ok()

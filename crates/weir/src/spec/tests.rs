@@ -247,9 +247,9 @@ fn a_route_is_a_rule_for_each_host_and_path() {
         "{LEAST}  - match: {{ listeners: web, host: [a.example, b.example, a.example], path: [/x, /y/:id] }}\n    forward: [ {{ upstream: app, weight: 3 }} ]\n    timeout: 30s\n{APP}"
     );
     let plan = plan(&text);
-    let route = &plan.routes[1];
-    assert_eq!((&*route.name, &*route.place), ("routes[1]", "weir.yaml:5:5"));
-    assert_eq!(route.rules.len(), 4);
+    let (route, rules) = plan.routes_with_rules().nth(1).unwrap();
+    assert_eq!((&*route.name, &*route.place.to_string()), ("routes[1]", "weir.yaml:5:5"));
+    assert_eq!(rules.len(), 4);
     assert_eq!(route.listeners, ["web".into()]);
     assert_eq!(route.timeout, Some(Duration::from_secs(30)));
     assert!(matches!(&route.action, ActionPlan::Forward(shares) if *shares == [("app".into(), 3)]));
