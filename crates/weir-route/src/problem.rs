@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use crate::Expression;
 use crate::table::{Candidate, HostRules};
 
 /// What is wrong with rules taken together.
@@ -42,6 +43,7 @@ pub(crate) fn find<'a>(
         for group in same.values().filter(|group| group.len() > 1) {
             judge(group, candidates, &mut ties, &mut shadows);
         }
+        judge_expressions(&host.expressions, candidates, &mut ties);
         shadow_after_catch_all(host, candidates, &mut shadows);
     }
     let id = |candidate: u32| candidates[candidate as usize].rule.id;
@@ -96,6 +98,30 @@ fn judge(group: &[u32], candidates: &[Candidate], ties: &mut Vec<(u32, u32)>, sh
     }
     for bucket in equal.values().filter(|bucket| bucket.len() > 1) {
         judge_neighbours(bucket, candidates, ties, shadows);
+    }
+}
+
+/// Finds the ties between different whole-path expressions of one host: nothing says which of them is tried first, so two
+/// of one rank tie unless their paths or their further matchers are plainly apart.
+fn judge_expressions(rules: &[(Expression, u32)], candidates: &[Candidate], ties: &mut Vec<(u32, u32)>) {
+    let rule = |candidate: u32| &candidates[candidate as usize].rule;
+    let rank = |candidate: u32| (rule(candidate).matcher_count(), rule(candidate).priority);
+    // Expressions that may both match have one prefix in common, so they come to stand side by side.
+    let mut sorted: Vec<&(Expression, u32)> = rules.iter().collect();
+    sorted.sort_by(|(a, first), (b, second)| {
+        rank(*first).cmp(&rank(*second)).then_with(|| a.prefix().cmp(b.prefix())).then(first.cmp(second))
+    });
+    for (place, &(expression, later)) in sorted.iter().enumerate() {
+        for &(other, earlier) in &sorted[place.saturating_sub(COMPARED_MAX)..place] {
+            let (winner, loser) = (rule(*earlier), rule(*later));
+            if winner.id != loser.id
+                && rank(*earlier) == rank(*later)
+                && winner.may_overlap(loser)
+                && !expression.is_apart(other)
+            {
+                ties.push((*earlier, *later));
+            }
+        }
     }
 }
 

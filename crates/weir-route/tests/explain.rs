@@ -49,7 +49,7 @@ fn what_matches_too_says_what_the_winner_has_over_it() {
         ("path=/a", "path=/:x", Advantage::Path),
         ("path=/a m=GET", "path=/a", Advantage::Matchers),
         ("path=/a h:x=? prio=1", "path=/a h:y=?", Advantage::Priority),
-        ("re=/.", "re=/a", Advantage::Order),
+        ("path=/a h:x=~[0-9]", "path=/a h:x=~1", Advantage::Order),
     ];
     for (winner, other, wanted) in cases {
         let found = explain(&[winner, other], "GET a.example/a x:1 y:1");

@@ -17,6 +17,10 @@ pub struct Expression {
     regex: Regex,
     /// What every match begins with; compared before the expression runs.
     prefix: Box<[u8]>,
+    /// What every match ends with.
+    suffix: Box<[u8]>,
+    /// Only the prefix itself matches.
+    is_literal: bool,
 }
 
 impl Expression {
@@ -40,9 +44,11 @@ impl Expression {
             .dfa_size_limit(EXPRESSION_BYTES_MAX)
             .build()
             .map_err(|error| PatternError::new(0..text.len(), build_error(error)))?;
-        let mut prefix = Vec::new();
-        push_prefix(&whole, &mut prefix);
-        Ok(Self { text: text.into(), regex, prefix: prefix.into() })
+        let (mut prefix, mut suffix) = (Vec::new(), Vec::new());
+        let is_literal = push_prefix(&whole, &mut prefix);
+        push_suffix(&whole, &mut suffix);
+        suffix.reverse();
+        Ok(Self { text: text.into(), regex, prefix: prefix.into(), suffix: suffix.into(), is_literal })
     }
 
     /// The expression as it was written.
@@ -53,6 +59,21 @@ impl Expression {
     /// Whether all of `value` matches.
     pub fn is_match(&self, value: &[u8]) -> bool {
         value.starts_with(&self.prefix) && self.regex.is_match(value)
+    }
+
+    /// Whether it is plain that no value matches both: by what their matches begin or end with, or because one of them
+    /// is a mere text. Others may be apart all the same.
+    pub(crate) fn is_apart(&self, other: &Self) -> bool {
+        let begin = self.prefix.iter().zip(&other.prefix);
+        let end = self.suffix.iter().rev().zip(other.suffix.iter().rev());
+        begin.chain(end).any(|(own, theirs)| own != theirs)
+            || self.is_literal && !other.is_match(&self.prefix)
+            || other.is_literal && !self.is_match(&other.prefix)
+    }
+
+    /// What every match begins with.
+    pub(crate) fn prefix(&self) -> &[u8] {
+        &self.prefix
     }
 }
 
@@ -80,13 +101,27 @@ impl fmt::Display for Expression {
 /// Appends the literal that `hir` begins with; whether all of `hir` was that literal.
 fn push_prefix(hir: &Hir, prefix: &mut Vec<u8>) -> bool {
     match hir.kind() {
-        HirKind::Empty | HirKind::Look(Look::Start) => true,
+        HirKind::Empty | HirKind::Look(Look::Start | Look::End) => true,
         HirKind::Literal(literal) => {
             prefix.extend_from_slice(&literal.0);
             true
         }
         HirKind::Capture(capture) => push_prefix(&capture.sub, prefix),
         HirKind::Concat(parts) => parts.iter().all(|part| push_prefix(part, prefix)),
+        _ => false,
+    }
+}
+
+/// Appends the literal that `hir` ends with, backwards; whether all of `hir` was that literal.
+fn push_suffix(hir: &Hir, suffix: &mut Vec<u8>) -> bool {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(Look::End) => true,
+        HirKind::Literal(literal) => {
+            suffix.extend(literal.0.iter().rev());
+            true
+        }
+        HirKind::Capture(capture) => push_suffix(&capture.sub, suffix),
+        HirKind::Concat(parts) => parts.iter().rev().all(|part| push_suffix(part, suffix)),
         _ => false,
     }
 }
