@@ -116,8 +116,8 @@ impl<'n> Section<'n> {
 
     /// A key's value when it is there and fits its shape.
     pub fn node(&self, name: &str) -> Option<&'n Node> {
-        let key = self.key(name).name;
-        self.found.iter().find(|(known, _)| *known == key).map(|(_, node)| *node)
+        let named = |key: &str| self.found.iter().find(|(known, _)| *known == key).map(|(_, node)| *node);
+        named(name).or_else(|| named(self.key(name).name))
     }
 
     /// Where to point when something about `name` is wrong: its value, else the mapping.

@@ -41,7 +41,8 @@ impl PathPattern {
     /// [`PatternError`].
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         check_shape(text)?;
-        let mut segments = Vec::with_capacity(text.split('/').count().min(SEGMENTS_MAX + 1) - 1);
+        let mut segments =
+            Vec::with_capacity(text.bytes().filter(|byte| *byte == b'/').count().min(SEGMENTS_MAX));
         let mut start = 1;
         for part in text[1..].split('/') {
             let range = start..start + part.len();
@@ -113,7 +114,7 @@ fn check_shape(text: &str) -> Result<(), PatternError> {
     if !text.starts_with('/') {
         return Err(PatternError::new(0..0, Kind::PathNotAbsolute));
     }
-    match text.find(['?', '#']) {
+    match text.bytes().position(|byte| matches!(byte, b'?' | b'#')) {
         Some(at) => Err(PatternError::new(at..text.len(), Kind::PathHasQuery)),
         None => Ok(()),
     }
@@ -127,7 +128,7 @@ fn parse_segment(part: &str, is_last: bool) -> Result<Segment, Kind> {
         Some(_) if !is_last => Err(Kind::PathWildcardMisplaced),
         Some("") => Ok(Segment::Rest(None)),
         Some(name) => identifier(name).map(|name| Segment::Rest(Some(name))),
-        None if part.contains('*') => Err(Kind::PathWildcardMisplaced),
+        None if part.as_bytes().contains(&b'*') => Err(Kind::PathWildcardMisplaced),
         None if part.starts_with('{') && part.ends_with('}') => Err(Kind::BracedParam),
         None => Ok(Segment::Literal(part.into())),
     }

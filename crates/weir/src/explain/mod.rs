@@ -26,7 +26,7 @@ pub(crate) type Running<'a> = &'a dyn Fn(&str) -> Option<Arc<Upstream>>;
 /// A sentence when the question cannot be read, or when such a request is refused before it is matched.
 pub(crate) fn explain(plan: &RootPlan, question: &Question, running: Running) -> Result<Value, String> {
     let (authority, target) = question.split()?;
-    let listener = question.listener(plan, authority)?;
+    let (listener, is_assumed) = question.listener(plan, authority)?;
     let authority = question.header("host").unwrap_or(authority);
     let mut host_buffer = Vec::new();
     let host = match authority {
@@ -56,6 +56,7 @@ pub(crate) fn explain(plan: &RootPlan, question: &Question, running: Running) ->
         "path": String::from_utf8_lossy(path),
         "query": query,
         "listener": listener,
+        "listener_assumed": is_assumed,
         "route": found.winner.as_ref().and_then(|winner| asked.route(winner)),
         "near_misses": found.near_misses.iter().filter_map(|miss| asked.near_miss(miss)).collect::<Vec<_>>(),
     }))
@@ -234,11 +235,38 @@ upstreams:
     #[test]
     fn the_port_of_the_url_or_a_name_chooses_the_listener() {
         assert_eq!(ask("GET", "http://x:8081/")["listener"], "ops");
-        assert_eq!(ask("GET", "/")["listener"], "ops", "the first by name");
+        assert_eq!(ask("GET", "http://x:8081/")["listener_assumed"], false);
+        assert_eq!(ask("GET", "http://[::1]:8080/")["listener"], "web");
+        for url in ["/", "http://x/", "http://[::1]/", "http://x:1/"] {
+            let answer = ask("GET", url);
+            assert_eq!(
+                (&answer["listener"], &answer["listener_assumed"]),
+                (&json!("ops"), &json!(true)),
+                "{url}"
+            );
+            assert!(text(&answer).contains("listener ops, the first by name: `--listener` chooses another"));
+        }
         let question = Question { url: "/".into(), listener: Some("web".into()), ..Question::default() };
-        assert_eq!(answer(question.clone()).unwrap()["listener"], "web");
+        let named = answer(question.clone()).unwrap();
+        assert_eq!((&named["listener"], &named["listener_assumed"]), (&json!("web"), &json!(false)));
+        assert!(!text(&named).contains("--listener"));
         let wrong = answer(Question { listener: Some("wbe".into()), ..question }).unwrap_err();
         assert_eq!(wrong, "there is no listener `wbe`; listeners are: ops, web");
+    }
+
+    #[test]
+    fn the_scheme_stands_for_its_port() {
+        let text =
+            CONFIG.replace("127.0.0.1:8080", "127.0.0.1:443").replace("127.0.0.1:8081", "127.0.0.1:9443");
+        let plan = spec::load_text("weir.yaml", &text).unwrap_or_else(|rejected| panic!("{}", rejected.text));
+        let listener = |url: &str| {
+            let question = Question { url: url.into(), ..Question::default() };
+            let answer = explain(&plan, &question, &|_| None).unwrap();
+            (answer["listener"].as_str().unwrap().to_owned(), answer["listener_assumed"].as_bool().unwrap())
+        };
+        assert_eq!(listener("https://x/"), ("web".to_owned(), false));
+        assert_eq!(listener("https://x:9443/"), ("ops".to_owned(), false));
+        assert_eq!(listener("http://x/"), ("ops".to_owned(), true));
     }
 
     #[test]

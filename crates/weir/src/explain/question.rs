@@ -20,6 +20,9 @@ pub(crate) struct Question {
     pub(crate) client: Option<IpAddr>,
 }
 
+/// Whether nothing that was asked names the listener, and another would have done as well.
+pub(super) type Assumed = bool;
+
 impl Question {
     /// Reads `{"method": …, "url": …, "headers": {…}, "listener": …, "client": …}`; all but `url` may be left out.
     ///
@@ -72,23 +75,41 @@ impl Question {
         Ok((authority, if target.is_empty() { "/" } else { target }))
     }
 
-    /// The name of the listener that was named, else the one with the URL's port, else the first.
-    pub(super) fn listener<'p>(&self, plan: &'p RootPlan, authority: &str) -> Result<&'p str, String> {
+    /// The name of the listener that was named, else one with the URL's port; where neither tells, the first, and that
+    /// it was assumed.
+    pub(super) fn listener<'p>(
+        &self,
+        plan: &'p RootPlan,
+        authority: &str,
+    ) -> Result<(&'p str, Assumed), String> {
         let names = || plan.listeners.keys().map(|name| &**name);
         if let Some(wanted) = &self.listener {
             let listed = names().collect::<Vec<_>>().join(", ");
             return names()
                 .find(|name| name == wanted)
+                .map(|name| (name, false))
                 .ok_or_else(|| format!("there is no listener `{wanted}`; listeners are: {listed}"));
         }
-        let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        let port = self.port(authority);
         let has_port =
             |bind: &BindAddress| matches!(bind, BindAddress::Tcp(address) if Some(address.port()) == port);
         let by_port = plan.listeners.iter().find(|(_, listener)| listener.bind.iter().any(has_port));
         by_port
-            .map(|(name, _)| &**name)
-            .or_else(|| names().next())
+            .map(|(name, _)| (&**name, false))
+            .or_else(|| names().next().map(|name| (name, plan.listeners.len() > 1)))
             .ok_or_else(|| "there is no listener".to_owned())
+    }
+
+    /// The port that the URL names, or that its scheme stands for; none for a path alone.
+    fn port(&self, authority: &str) -> Option<u16> {
+        // The colons of an IPv6 address stand before its bracket.
+        let behind_host = authority.rfind(']').map_or(authority, |bracket| &authority[bracket..]);
+        match behind_host.rsplit_once(':') {
+            Some((_, port)) => port.parse().ok(),
+            None if self.url.starts_with("https://") => Some(443),
+            None if self.url.starts_with("http://") => Some(80),
+            None => None,
+        }
     }
 }
 

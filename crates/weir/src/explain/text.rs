@@ -7,7 +7,11 @@ pub(crate) fn text(answer: &Value) -> String {
     let mut out = String::new();
     let host = Some(word(answer, "host")).filter(|host| !host.is_empty()).unwrap_or("no host");
     let (method, path, listener) = (word(answer, "method"), word(answer, "path"), word(answer, "listener"));
-    let _ = writeln!(out, "{method} {path} for {host} at listener {listener}");
+    let assumed = match answer["listener_assumed"].as_bool() {
+        Some(true) => ", the first by name: `--listener` chooses another",
+        _ => "",
+    };
+    let _ = writeln!(out, "{method} {path} for {host} at listener {listener}{assumed}");
     match answer.get("route").filter(|route| !route.is_null()) {
         Some(route) => write_route(route, &mut out),
         None => out.push_str("\nno route matches: it is answered 404 route-not-found\n"),
