@@ -99,7 +99,11 @@ pub(crate) fn query_value<'a>(name: &str, query: &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn decoded_equals(encoded: &[u8], text: &[u8]) -> bool {
-    encoded == text || decoded(encoded).eq(text.iter().copied())
+    // Bytes that stand for others never stand for themselves too.
+    match memchr::memchr2(b'%', b'+', encoded) {
+        None => encoded == text,
+        Some(_) => decoded(encoded).eq(text.iter().copied()),
+    }
 }
 
 /// The bytes of a query name or value: `+` is a space, `%XX` a byte, anything else itself.

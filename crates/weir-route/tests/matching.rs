@@ -183,8 +183,19 @@ fn any_line_of_a_field_may_match_and_its_name_has_no_case() {
 #[test]
 fn query_entries_are_decoded_before_they_are_compared() {
     expect(
-        &["path=/a q:debug=1", "path=/b q:name=a_b", "path=/c q:flag=?", "path=/d q:n=~[0-9]+"],
         &[
+            "path=/a q:debug=1",
+            "path=/b q:name=a_b",
+            "path=/c q:flag=?",
+            "path=/d q:n=~[0-9]+",
+            "path=/e q:n=a+b",
+            "path=/f q:n=%41",
+        ],
+        &[
+            ("GET /e?n=a%2Bb", 4),
+            ("GET /e?n=a+b", NONE),
+            ("GET /f?n=%2541", 5),
+            ("GET /f?n=%41", NONE),
             ("GET /a?debug=1", 0),
             ("GET /a?x=2&debug=1&y", 0),
             ("GET /a?debug=%31", 0),
