@@ -38,7 +38,7 @@ fn one(text: &str) -> (Document, Problems) {
 
 fn at<'n>(document: &'n Document, keys: &[&str]) -> &'n Node {
     keys.iter().fold(&document.root, |node, key| match key.parse::<usize>() {
-        Ok(index) => &node.items().unwrap()[index],
+        Ok(index) => &node.items().expect("a list")[index],
         Err(_) => node.get(key).unwrap_or_else(|| panic!("no `{key}`")),
     })
 }
