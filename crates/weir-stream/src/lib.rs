@@ -11,6 +11,8 @@ mod plane;
 mod spec;
 mod stats;
 pub mod tcp;
+#[expect(dead_code, reason = "no listener is wired to it")]
+mod udp;
 mod worker;
 
 pub use plan::*;

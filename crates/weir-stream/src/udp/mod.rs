@@ -1,0 +1,4 @@
+//! UDP sessions: who sent what, which endpoint answers it, and when it is over.
+
+mod places;
+mod table;
