@@ -11,8 +11,7 @@ mod plane;
 mod spec;
 mod stats;
 pub mod tcp;
-#[expect(dead_code, reason = "no listener is wired to it")]
-mod udp;
+pub mod udp;
 mod worker;
 
 pub use plan::*;

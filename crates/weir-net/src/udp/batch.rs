@@ -36,22 +36,19 @@ pub struct Datagram<'a> {
     pub local: Option<IpAddr>,
     /// Where `bytes` are several datagrams: the bytes of each but the last, which may be shorter.
     pub segment_bytes: Option<NonZeroU16>,
-    /// Whether all of it is here.
-    pub is_whole: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Meta {
     pub(super) bytes: u32,
     pub(super) segment_bytes: u16,
-    pub(super) is_whole: bool,
     pub(super) peer: Option<SocketAddr>,
     pub(super) local: Option<IpAddr>,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        let meta = Meta { bytes: 0, segment_bytes: 0, is_whole: true, peer: None, local: None };
+        let meta = Meta { bytes: 0, segment_bytes: 0, peer: None, local: None };
         // Zeroed memory of this size comes from the kernel page by page, as it is touched.
         Self { memory: vec![0; BATCH * SLOT_BYTES].into_boxed_slice(), metas: [meta; BATCH], filled: 0 }
     }
@@ -105,7 +102,7 @@ impl Batch {
         // A joined one of a single segment is an ordinary one.
         let segment_bytes =
             NonZeroU16::new(meta.segment_bytes).filter(|segment| usize::from(segment.get()) < bytes.len());
-        Datagram { bytes, peer: meta.peer, local: meta.local, segment_bytes, is_whole: meta.is_whole }
+        Datagram { bytes, peer: meta.peer, local: meta.local, segment_bytes }
     }
 }
 

@@ -1,8 +1,11 @@
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::batch::{BATCH, Meta};
 use super::outgoing::Outgoing;
@@ -14,6 +17,9 @@ struct Control([u8; 72]);
 
 /// Room for an address of either family, of which the one of IPv6 is the longer.
 type Name = MaybeUninit<libc::sockaddr_in6>;
+
+// SAFETY: one of zeros is a valid one, without name, pieces and control messages.
+const EMPTY: libc::mmsghdr = unsafe { mem::zeroed() };
 
 /// Takes datagrams that wait at a socket, one into each `slot_bytes` of `memory`, and says how many; never waits.
 ///
@@ -27,17 +33,17 @@ pub(super) fn receive(
     metas: &mut [Meta],
 ) -> io::Result<usize> {
     let count = metas.len().min(memory.len() / slot_bytes).min(BATCH);
+    // Not initialised as a whole: most often only the first few are used.
     let mut names = [Name::uninit(); BATCH];
     let mut controls = [MaybeUninit::<Control>::uninit(); BATCH];
-    let mut pieces = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
-    // SAFETY: an `mmsghdr` of zeros is a valid one without name, pieces and control messages.
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
+    let mut pieces = [MaybeUninit::<libc::iovec>::uninit(); BATCH];
+    let mut headers = [MaybeUninit::<libc::mmsghdr>::uninit(); BATCH];
     for (at, slot) in memory.chunks_exact_mut(slot_bytes).take(count).enumerate() {
-        pieces[at] = libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot_bytes };
-        let header = &mut headers[at].msg_hdr;
+        let piece = libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot_bytes };
+        let header = &mut headers[at].write(EMPTY).msg_hdr;
         header.msg_name = names[at].as_mut_ptr().cast();
         header.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
-        header.msg_iov = &raw mut pieces[at];
+        header.msg_iov = pieces[at].write(piece);
         header.msg_iovlen = 1;
         header.msg_control = controls[at].as_mut_ptr().cast();
         header.msg_controllen = size_of::<Control>() as _;
@@ -47,7 +53,7 @@ pub(super) fn receive(
     let received = unsafe {
         libc::recvmmsg(
             socket.as_raw_fd(),
-            headers.as_mut_ptr(),
+            headers.as_mut_ptr().cast(),
             count as libc::c_uint,
             libc::MSG_DONTWAIT,
             ptr::null_mut(),
@@ -55,8 +61,8 @@ pub(super) fn receive(
     };
     let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
     for (meta, header) in metas.iter_mut().zip(&headers[..received]) {
-        // SAFETY: the kernel has filled this header and what it points to, which still lives.
-        *meta = unsafe { meta_of(header) };
+        // SAFETY: it was written above, and the kernel has filled it and what it points to, which still lives.
+        *meta = unsafe { meta_of(header.assume_init_ref()) };
     }
     Ok(received)
 }
@@ -75,7 +81,6 @@ unsafe fn meta_of(message: &libc::mmsghdr) -> Meta {
         peer,
         local: None,
         segment_bytes: 0,
-        is_whole: header.msg_flags & libc::MSG_TRUNC == 0,
     };
     // SAFETY: `msg_control` and `msg_controllen` describe the filled part of an aligned buffer.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
@@ -116,16 +121,13 @@ pub(super) fn send(socket: BorrowedFd<'_>, datagrams: &[Outgoing<'_>]) -> io::Re
     let count = datagrams.len().min(BATCH);
     let mut names = [Name::uninit(); BATCH];
     let mut controls = [MaybeUninit::<Control>::uninit(); BATCH];
-    let mut pieces = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
-    // SAFETY: an `mmsghdr` of zeros is a valid one without name, pieces and control messages.
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
+    let mut pieces = [MaybeUninit::<libc::iovec>::uninit(); BATCH];
+    let mut headers = [MaybeUninit::<libc::mmsghdr>::uninit(); BATCH];
     for (at, datagram) in datagrams[..count].iter().enumerate() {
-        pieces[at] = libc::iovec {
-            iov_base: datagram.bytes.as_ptr().cast_mut().cast(),
-            iov_len: datagram.bytes.len(),
-        };
-        let header = &mut headers[at].msg_hdr;
-        header.msg_iov = &raw mut pieces[at];
+        let bytes = datagram.bytes;
+        let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        let header = &mut headers[at].write(EMPTY).msg_hdr;
+        header.msg_iov = pieces[at].write(piece);
         header.msg_iovlen = 1;
         if let Some(to) = datagram.to {
             header.msg_namelen = write_address(to, &mut names[at]);
@@ -142,7 +144,7 @@ pub(super) fn send(socket: BorrowedFd<'_>, datagrams: &[Outgoing<'_>]) -> io::Re
     let sent = unsafe {
         libc::sendmmsg(
             socket.as_raw_fd(),
-            headers.as_mut_ptr(),
+            headers.as_mut_ptr().cast(),
             count as libc::c_uint,
             libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
         )
@@ -210,6 +212,16 @@ pub(super) fn switch_on(socket: BorrowedFd<'_>, level: libc::c_int, option: libc
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets the runtime tell when a descriptor may be read.
+///
+/// # Errors
+///
+/// Where the runtime cannot watch it.
+pub(super) fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an owned descriptor is open and the same one for as long as it lives, and it lives within the result.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
 }
 
 /// # Safety

@@ -16,7 +16,7 @@ pub use batch::{BATCH, Batch, Datagram};
 pub use bind::{UdpListener, UdpPending, UdpSocket};
 pub use connect::connect_udp;
 pub use outgoing::{Outgoing, send_all};
-pub use readiness::{EVENTS, Readiness, Ready};
+pub use readiness::{EVENTS, Readiness, ReadinessWait, Ready};
 
 /// Most bytes that a datagram over IPv4 carries: what 16 bits count, less the headers of IP and UDP.
 pub const DATAGRAM_BYTES_MAX: usize = 65_507;

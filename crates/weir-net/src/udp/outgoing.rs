@@ -3,6 +3,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::net::SendFlags;
+
 use super::{BATCH, kernel};
 
 /// A datagram to be sent, or several of the same size to the same peer.
@@ -18,6 +20,13 @@ pub struct Outgoing<'a> {
     pub segment_bytes: Option<NonZeroU16>,
 }
 
+impl<'a> Outgoing<'a> {
+    /// One datagram for the peer that the socket is connected to.
+    pub const fn to_peer(bytes: &'a [u8]) -> Self {
+        Self { bytes, to: None, from: None, segment_bytes: None }
+    }
+}
+
 /// Sends all of them in order, in as few system calls as it takes; never waits. `failed` is told the place of each that
 /// was not sent, and why.
 ///
@@ -28,7 +37,7 @@ pub fn send_all(socket: impl AsFd, datagrams: &[Outgoing<'_>], mut failed: impl 
     let mut at = 0;
     while at < datagrams.len() {
         let end = datagrams.len().min(at + BATCH);
-        match kernel::send(socket, &datagrams[at..end]) {
+        match send(socket, &datagrams[at..end]) {
             Ok(0) => return,
             Ok(count) => at += count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -43,6 +52,17 @@ pub fn send_all(socket: impl AsFd, datagrams: &[Outgoing<'_>], mut failed: impl 
                 at += 1;
             }
         }
+    }
+}
+
+/// Sends some and says how many; a single plain one by the call that has the least to look at.
+fn send(socket: BorrowedFd<'_>, datagrams: &[Outgoing<'_>]) -> io::Result<usize> {
+    match datagrams {
+        [Outgoing { bytes, to: None, from: None, segment_bytes: None }] => {
+            rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
+            Ok(1)
+        }
+        _ => kernel::send(socket, datagrams),
     }
 }
 

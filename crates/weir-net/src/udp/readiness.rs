@@ -4,6 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::Timespec;
 use rustix::event::epoll;
+use tokio::io::unix::AsyncFd;
+
+use super::kernel;
 
 /// Most sockets that one [`Readiness::ready`] tells of.
 pub const EVENTS: usize = 64;
@@ -42,6 +45,15 @@ impl Readiness {
         Ok(epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN)?)
     }
 
+    /// Watches a socket no more.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not watched.
+    pub fn unwatch(&self, socket: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, socket)?)
+    }
+
     /// Calls `each` for up to `max` sockets that are ready, in turn where more are; says how many. Never waits.
     ///
     /// # Errors
@@ -62,5 +74,35 @@ impl Readiness {
 impl AsFd for Readiness {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
+    }
+}
+
+/// Waits for a [`Readiness`] within a runtime.
+#[derive(Debug)]
+pub struct ReadinessWait {
+    epoll: AsyncFd<OwnedFd>,
+}
+
+impl ReadinessWait {
+    /// Waits for the sockets that `readiness` watches, now and later.
+    ///
+    /// # Errors
+    ///
+    /// Where no descriptor is left, or there is no runtime.
+    pub fn new(readiness: &Readiness) -> io::Result<Self> {
+        Ok(Self { epoll: kernel::watch(readiness.epoll.try_clone()?)? })
+    }
+
+    /// Waits until something came since the last call; may return for nothing.
+    ///
+    /// Whoever was told must read until there is nothing left, as it is not told again.
+    ///
+    /// # Errors
+    ///
+    /// Where the runtime ends.
+    pub async fn ready(&self) -> io::Result<()> {
+        // Cleared before anything is read: what comes after that makes it ready anew.
+        self.epoll.readable().await?.clear_ready();
+        Ok(())
     }
 }

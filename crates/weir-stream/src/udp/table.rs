@@ -213,6 +213,13 @@ impl<S> Table<S> {
         Some((entry.key, entry.session))
     }
 
+    /// Ends the session that gives way to this one where something else than a place is short, if there is one.
+    pub(crate) fn evict_for(&mut self, id: SessionId) -> Option<(SessionKey, S)> {
+        let firsts = self.orders.iter().map(|order| order.first);
+        let at = firsts.into_iter().find(|&at| at != NONE && at != id.at)?;
+        self.remove(self.id(at))
+    }
+
     /// Ends one session that has been idle for too long, if there is one. The caller bounds how many it ends at a time, as
     /// closing takes longer than finding.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<(SessionKey, S)> {
@@ -321,6 +328,11 @@ impl SessionId {
     /// A number for the kernel to keep; never `u64::MAX`, as there is no such slot.
     pub(crate) fn to_number(self) -> u64 {
         u64::from(self.at) << 32 | u64::from(self.generation)
+    }
+
+    /// The slot that holds it.
+    pub(crate) const fn slot(self) -> usize {
+        self.at as usize
     }
 
     /// What [`Self::to_number`] gave.
