@@ -76,12 +76,7 @@ unsafe fn meta_of(message: &libc::mmsghdr) -> Meta {
     let header = &message.msg_hdr;
     // SAFETY: the name is aligned for `sockaddr_in6` and `msg_namelen` bytes of it are filled.
     let peer = unsafe { address_of(header.msg_name.cast(), header.msg_namelen) };
-    let mut meta = Meta {
-        bytes: message.msg_len,
-        peer,
-        local: None,
-        segment_bytes: 0,
-    };
+    let mut meta = Meta { bytes: message.msg_len, peer, local: None, segment_bytes: 0 };
     // SAFETY: `msg_control` and `msg_controllen` describe the filled part of an aligned buffer.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
     // SAFETY: where it is not null it points to a whole `cmsghdr` within that buffer.

@@ -2,18 +2,17 @@
 //!
 //! A session begins with a client's datagram, an empty one too (RFC 868 asks the time with one), and has a socket of its
 //! own to its endpoint, so that what others send there reaches nobody and a refusal is told.
+//!
+//! [`serve`] waits, [`Sessions`](sessions::Sessions) moves datagrams, [`Table`](table::Table) keeps order.
 
 mod places;
-mod plan;
+mod rules;
 mod serve;
 mod session;
 mod sessions;
-mod state;
 mod stats;
 mod table;
 
-pub use plan::UdpPlan;
-pub use serve::{UdpServing, UdpSettings};
-pub use sessions::{EndedSession, UdpEvents};
-pub use state::UdpState;
-pub use stats::{DropReason, EndReason, UdpTallies};
+pub(crate) use places::Places;
+pub use serve::serve;
+pub(crate) use stats::{DropReason, UdpTallies};

@@ -1,74 +1,42 @@
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
-use weir_net::udp::{Batch, ReadinessWait, UdpSocket};
-use weir_net::{ListenerState, Worker};
+use weir_base::ErrorCode;
+use weir_net::ListenerState;
+use weir_net::udp::{ReadinessWait, UdpSocket};
 use weir_task::{DrainSignal, Phase};
-use weir_upstream::{Lease, PickError};
+use weir_telemetry::{StreamRecord, Transport};
+use weir_upstream::{HealthChange, Lease, PickError};
 
-use super::plan::UdpPlan;
-use super::sessions::{Sessions, Turn, UdpEvents};
-use super::state::UdpState;
+use super::sessions::{EndedSession, Sessions, Turn, Witness};
 use super::table::SessionId;
+use crate::StreamWorker;
 
 /// How often sessions are held against the state of their endpoints, where they end with it.
 const REVIEW_PAUSE: Duration = Duration::from_secs(1);
 
-/// The settings of a listener as they are now; none once it is gone, and then the last ones hold.
-pub type UdpSettings = dyn Fn(&ListenerState) -> Option<Arc<UdpPlan>> + Send + Sync;
-
-/// What a worker serves a UDP listener with.
-pub struct UdpServing {
-    /// The worker's socket.
-    pub socket: UdpSocket,
-    /// The listener.
-    pub listener: Arc<ListenerState>,
-    /// What its workers share.
-    pub state: Arc<UdpState>,
-    /// The worker.
-    pub worker: Arc<Worker>,
-    /// Where its settings come from.
-    pub settings: Arc<UdpSettings>,
-    /// Told when the settings, or whether the listener is wanted, may have changed.
-    pub changed: Arc<Notify>,
-    /// What is told.
-    pub events: Arc<dyn UdpEvents>,
-    /// Where datagrams pass through; one for all listeners of the worker.
-    pub batch: Arc<Mutex<Batch>>,
-}
-
-impl UdpServing {
-    /// Serves until the listener is retired and its sessions are over.
-    ///
-    /// # Errors
-    ///
-    /// Where the listener cannot begin: no descriptor is left.
-    pub async fn run(self) -> io::Result<()> {
-        let Some(plan) = (self.settings)(&self.listener) else { return Ok(()) };
-        self.state.places.set_max(plan.sessions_max);
-        let sessions = Sessions::new(
-            self.socket,
-            plan,
-            Arc::clone(&self.state.places),
-            self.state.tallies_of(self.worker.shard),
-            self.events,
-        )?;
-        let (answered, answers) = mpsc::unbounded_channel();
-        let serving = Serving {
-            readiness: sessions.wait()?,
-            sessions,
-            listener: self.listener,
-            worker: self.worker,
-            settings: self.settings,
-            batch: self.batch,
-            answered,
-            answers,
-            end: None,
-        };
-        serving.run(&self.changed).await
-    }
+/// Serves a worker's socket of a UDP listener until the listener is retired and its sessions are over. `changed` is told
+/// when the configuration has changed, or whether the listener is wanted.
+///
+/// # Errors
+///
+/// Where it cannot begin for want of descriptors.
+pub async fn serve(
+    socket: UdpSocket,
+    state: Arc<ListenerState>,
+    worker: Arc<StreamWorker>,
+    changed: Arc<Notify>,
+) -> io::Result<()> {
+    let Some(listener) = worker.plane().udp(state.id).cloned() else { return Ok(()) };
+    listener.stats.places.set_max(listener.sessions_max);
+    let witness = Arc::new(LogWitness { worker: Arc::clone(&worker), listener: Arc::clone(&state) });
+    let sessions = Sessions::new(socket, listener, worker.base.shard, witness)?;
+    let (answered, answers) = mpsc::unbounded_channel();
+    let serving =
+        Serving { readiness: sessions.wait()?, sessions, state, worker, answered, answers, end: None };
+    serving.run(&changed).await
 }
 
 /// An endpoint for a session that waited, or none.
@@ -77,23 +45,21 @@ type Answer = (SessionId, Result<Lease, PickError>);
 struct Serving {
     sessions: Sessions,
     readiness: ReadinessWait,
-    listener: Arc<ListenerState>,
-    worker: Arc<Worker>,
-    settings: Arc<UdpSettings>,
-    batch: Arc<Mutex<Batch>>,
+    state: Arc<ListenerState>,
+    worker: Arc<StreamWorker>,
     /// No more wait here than in the queue of the upstream, which has its own bound.
     answered: mpsc::UnboundedSender<Answer>,
     answers: mpsc::UnboundedReceiver<Answer>,
-    /// When its last sessions are cut, once it is retired.
+    /// When the last sessions are cut, once the process is on its way out.
     end: Option<Instant>,
 }
 
 impl Serving {
     async fn run(mut self, changed: &Notify) -> io::Result<()> {
-        let mut drain = self.worker.drain.clone();
+        let mut drain = self.worker.base.drain.clone();
+        let mut begun = false;
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);
-        let mut begun = false;
         let mut review_at = Instant::now() + REVIEW_PAUSE;
         loop {
             let woken = changed.notified();
@@ -121,9 +87,7 @@ impl Serving {
                 tokio::select! {
                     biased;
                     ready = self.readiness.ready() => ready?,
-                    Some((id, answer)) = self.answers.recv() => {
-                        self.sessions.chosen(id, answer, Instant::now());
-                    }
+                    Some((id, answer)) = self.answers.recv() => self.sessions.chosen(id, answer, Instant::now()),
                     () = &mut timer => {}
                     () = &mut woken => break,
                     () = next_phase(&mut drain, begun) => {
@@ -137,59 +101,51 @@ impl Serving {
 
     /// One round, and a waiter for each session that has to wait.
     fn turn(&mut self, now: Instant) -> Turn {
-        let sessions = &mut self.sessions;
-        let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = sessions.turn(&mut batch, now);
-        drop(batch);
-        for waiting in sessions.take_waiting() {
+        let turn = self.sessions.turn(&mut self.worker.datagrams(), now);
+        for waiting in self.sessions.take_waiting() {
             let (id, answered) = (waiting.id, self.answered.clone());
             let waiter = tokio::spawn(async move {
                 let until = waiting.request.now + waiting.upstream.plan().queue.timeout;
                 let answer = waiting.upstream.acquire(&waiting.request, &waiting.tried, until).await;
-                // Nobody wants it where the listener is gone, and then the endpoint is free again.
+                // Where the listener is gone nobody wants it, and the endpoint is free again.
                 let _gone = answered.send((id, answer));
             });
-            sessions.waits(id, waiter.abort_handle());
+            self.sessions.waits(id, waiter.abort_handle());
         }
         turn
     }
 
     /// Takes over what has changed outside.
     fn follow(&mut self) {
-        let sessions = &mut self.sessions;
-        if let Some(plan) = (self.settings)(&self.listener).filter(|plan| !Arc::ptr_eq(plan, sessions.plan()))
-        {
-            sessions.set_plan(plan);
+        let listener = self.worker.plane().udp(self.state.id).cloned();
+        if let Some(listener) = listener.filter(|listener| !Arc::ptr_eq(listener, self.sessions.listener())) {
+            self.sessions.set_listener(listener);
         }
-        if self.listener.is_handed_over() {
-            sessions.stop_listening();
+        if self.state.is_handed_over() {
+            self.sessions.stop_listening();
         }
-        let phase = self.worker.drain.phase();
-        let end = match phase {
-            Phase::Run if !self.listener.is_retired() => return,
-            Phase::Run => Instant::now() + sessions.plan().drain_timeout,
-            Phase::Drain { deadline } => deadline,
-            Phase::Stop => Instant::now(),
+        self.end = match self.worker.base.drain.phase() {
+            Phase::Run => None,
+            Phase::Drain { deadline } => Some(deadline),
+            Phase::Stop => Some(Instant::now()),
         };
-        sessions.drain();
-        self.end = Some(self.end.map_or(end, |earlier| earlier.min(end)));
+        if self.end.is_some() || self.state.is_retired() {
+            self.sessions.drain();
+        }
     }
 
-    /// Whether nothing is left to do, and after the end ends some of what is left.
+    /// Whether nothing is left to do; after the end, whatever is left ends.
     fn is_over(&mut self, now: Instant) -> bool {
-        let Some(end) = self.end else { return false };
-        let sessions = &mut self.sessions;
-        if now >= end {
-            sessions.end_some(now);
+        if self.end.is_some_and(|end| now >= end) {
+            self.sessions.end_some(now);
         }
-        sessions.sessions() == 0
+        self.sessions.is_drained()
     }
 
     /// When there may be something to do although nothing comes.
     fn next_look(&self, review_at: Instant) -> Instant {
-        let sessions = &self.sessions;
-        let reviews = sessions.plan().close_on_down && sessions.sessions() > 0;
-        let looks = [sessions.next_expiry(), self.end, reviews.then_some(review_at)];
+        let review = self.sessions.ends_with_endpoints().then_some(review_at);
+        let looks = [self.sessions.next_expiry(), self.end, review];
         looks.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600))
     }
 }
@@ -200,5 +156,46 @@ async fn next_phase(drain: &mut DrainSignal, begun: bool) {
         drain.stopped().await;
     } else {
         let _phase = drain.begun().await;
+    }
+}
+
+/// Tells the log.
+struct LogWitness {
+    worker: Arc<StreamWorker>,
+    listener: Arc<ListenerState>,
+}
+
+impl Witness for LogWitness {
+    fn session_began(&self) {
+        self.listener.session_began();
+    }
+
+    fn session_ended(&self, ended: &EndedSession<'_>) {
+        self.listener.session_ended();
+        let mut access = self.worker.access();
+        if !access.is_on() {
+            return;
+        }
+        access.push_stream(&StreamRecord {
+            timestamp_us: weir_telemetry::now_micros(),
+            level: ended.end.level(),
+            transport: Transport::Udp { datagrams_in: ended.requests, datagrams_out: ended.responses },
+            listener: &self.listener.name,
+            upstream: ended.upstream,
+            endpoint: ended.endpoint.map_or("", |endpoint| endpoint),
+            attempts: ended.attempts,
+            client_ip: Some(ended.client.ip().to_canonical()),
+            bytes_in: ended.bytes_in,
+            bytes_out: ended.bytes_out,
+            duration: ended.duration,
+            connect_us: None,
+            end: ended.end.as_str(),
+            error: ended.end.error().map_or("", ErrorCode::as_str),
+        });
+    }
+
+    fn health_changed(&self, change: &HealthChange) {
+        change.log(&self.worker.base.shared.log);
+        self.worker.base.shared.health_changed();
     }
 }

@@ -12,6 +12,8 @@ pub(super) struct Session {
     pub(super) requests: u64,
     /// Datagrams of the endpoint that came.
     pub(super) responses: u64,
+    /// Endpoints that were tried.
+    pub(super) attempts: u32,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     /// Of the listener's upstream when the endpoint was chosen: another judges other endpoints.
@@ -57,6 +59,7 @@ impl Session {
             started: now,
             requests: 0,
             responses: 0,
+            attempts: 0,
             bytes_in: 0,
             bytes_out: 0,
             upstream: 0,

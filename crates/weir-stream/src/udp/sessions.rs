@@ -6,16 +6,18 @@ mod response;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use weir_net::udp::{BATCH, Batch, EVENTS, Readiness, ReadinessWait, Ready, UdpSocket};
+use weir_telemetry::Shard;
 use weir_upstream::{HealthChange, PickRequest, Tried, Upstream};
 
-use super::places::Places;
-use super::plan::UdpPlan;
 use super::session::Session;
-use super::stats::{EndReason, UdpTallies};
+use super::stats::UdpTallies;
 use super::table::{SessionId, SessionKey, Table};
+use crate::end::End;
+use crate::plane::UdpListener;
+use crate::{OnDown, OnRemove};
 
 /// Sessions that end at a time because they were idle, or are looked at after a reload: closing a socket takes some
 /// microseconds, and other work of the worker waits meanwhile.
@@ -39,10 +41,9 @@ pub(crate) struct Sessions {
     socket: UdpSocket,
     readiness: Readiness,
     table: Table<Session>,
-    plan: Arc<UdpPlan>,
-    places: Arc<Places>,
-    tallies: Arc<UdpTallies>,
-    events: Arc<dyn UdpEvents>,
+    listener: Arc<UdpListener>,
+    shard: Shard,
+    witness: Arc<dyn Witness>,
     /// Raised when the listener sends to another upstream.
     upstream: u32,
     held_bytes: usize,
@@ -55,8 +56,10 @@ pub(crate) struct Sessions {
     random: fastrand::Rng,
 }
 
-/// What a listener tells besides its counters.
-pub trait UdpEvents: Send + Sync {
+/// Who is told besides the counters.
+pub(crate) trait Witness: Send + Sync {
+    /// A session began.
+    fn session_began(&self);
     /// A session ended.
     fn session_ended(&self, ended: &EndedSession<'_>);
     /// A session's success or failure changed an endpoint's state.
@@ -65,29 +68,27 @@ pub trait UdpEvents: Send + Sync {
 
 /// A session that ended.
 #[derive(Debug)]
-pub struct EndedSession<'a> {
+pub(crate) struct EndedSession<'a> {
     /// Who sent the datagrams.
-    pub client: SocketAddr,
-    /// The address of this host that they came to.
-    pub local: SocketAddr,
+    pub(crate) client: SocketAddr,
     /// The upstream's name.
-    pub upstream: &'a Arc<str>,
+    pub(crate) upstream: &'a Arc<str>,
     /// The endpoint's shown name; none where none was found.
-    pub endpoint: Option<&'a Arc<str>>,
-    /// When it began.
-    pub started: Instant,
-    /// When it ended.
-    pub ended: Instant,
+    pub(crate) endpoint: Option<&'a Arc<str>>,
+    /// Endpoints that were tried.
+    pub(crate) attempts: u32,
+    /// How long it lasted.
+    pub(crate) duration: Duration,
     /// Datagrams from the client.
-    pub requests: u64,
+    pub(crate) requests: u64,
     /// Datagrams from the endpoint.
-    pub responses: u64,
+    pub(crate) responses: u64,
     /// Bytes from the client.
-    pub bytes_in: u64,
+    pub(crate) bytes_in: u64,
     /// Bytes from the endpoint.
-    pub bytes_out: u64,
+    pub(crate) bytes_out: u64,
     /// Why.
-    pub reason: EndReason,
+    pub(crate) end: End,
 }
 
 /// A session that waits until one of its upstream's endpoints falls below its cap.
@@ -110,21 +111,19 @@ pub(crate) enum Turn {
 impl Sessions {
     pub(super) fn new(
         socket: UdpSocket,
-        plan: Arc<UdpPlan>,
-        places: Arc<Places>,
-        tallies: Arc<UdpTallies>,
-        events: Arc<dyn UdpEvents>,
+        listener: Arc<UdpListener>,
+        shard: Shard,
+        witness: Arc<dyn Witness>,
     ) -> io::Result<Self> {
         let readiness = Readiness::new()?;
         readiness.watch(&socket, LISTENER)?;
         Ok(Self {
             socket,
             readiness,
-            table: Table::new(plan.idle_timeout, Arc::clone(&places)),
-            plan,
-            places,
-            tallies,
-            events,
+            table: Table::new(listener.plan.idle_timeout, Arc::clone(&listener.stats.places)),
+            listener,
+            shard,
+            witness,
             upstream: 0,
             held_bytes: 0,
             clients: Box::new([None; BATCH]),
@@ -161,21 +160,27 @@ impl Sessions {
     }
 
     /// Takes new settings; sessions that there are follow them too, but stay where they are.
-    pub(super) fn set_plan(&mut self, plan: Arc<UdpPlan>) {
-        if plan.upstream.name() != self.plan.upstream.name() {
+    pub(super) fn set_listener(&mut self, listener: Arc<UdpListener>) {
+        if listener.forward.name() != self.listener.forward.name() {
             self.upstream = self.upstream.wrapping_add(1);
         }
-        self.table.set_idle_timeout(plan.idle_timeout);
-        self.places.set_max(plan.sessions_max);
-        self.plan = plan;
+        self.table.set_idle_timeout(listener.plan.idle_timeout);
+        listener.stats.places.set_max(listener.sessions_max);
+        self.listener = listener;
         self.review();
     }
 
     /// Looks at all sessions in the turns that follow, and ends those whose endpoints have gone.
     pub(super) fn review(&mut self) {
-        if self.plan.close_on_remove || self.plan.close_on_down {
+        if self.ends_with_endpoints() {
             self.review = Some(0);
         }
+    }
+
+    /// Whether there are sessions, and they end when their endpoints go.
+    pub(super) fn ends_with_endpoints(&self) -> bool {
+        let plan = &self.listener.plan;
+        self.table.len() > 0 && (plan.on_remove == OnRemove::Close || plan.on_down == OnDown::Close)
     }
 
     /// Begins no more sessions.
@@ -187,6 +192,11 @@ impl Sessions {
     pub(super) fn stop_listening(&mut self) {
         // It cannot fail but where it is not watched any more.
         let _unwatched = self.readiness.unwatch(&self.socket);
+    }
+
+    /// Whether it begins no more sessions and none is left.
+    pub(super) const fn is_drained(&self) -> bool {
+        !self.takes_new && self.table.len() == 0
     }
 
     /// Sessions that there are.
@@ -210,8 +220,22 @@ impl Sessions {
     }
 
     /// The settings.
-    pub(super) const fn plan(&self) -> &Arc<UdpPlan> {
-        &self.plan
+    pub(super) const fn listener(&self) -> &Arc<UdpListener> {
+        &self.listener
+    }
+
+    fn tallies(&self) -> &UdpTallies {
+        self.listener.stats.udp(self.shard)
+    }
+}
+
+impl Drop for Sessions {
+    /// Whatever is left is told and counted as any other end.
+    fn drop(&mut self) {
+        let now = Instant::now();
+        while self.sessions() > 0 {
+            self.end_some(now);
+        }
     }
 }
 

@@ -1,105 +1,76 @@
 use weir_telemetry::Tally;
 
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)*
-        }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
-
-            /// The word used in logs and metrics.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)*
-                }
-            }
-        }
-    };
+/// Why a datagram was not sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DropReason {
+    /// The session table is full, and no session of this worker could give way.
+    TableFull,
+    /// No endpoint is available, or none became free in time.
+    NoEndpoint,
+    /// Too many datagrams wait for an endpoint.
+    QueueFull,
+    /// Every endpoint refused it.
+    Refused,
+    /// The listener takes no new sessions any more.
+    Draining,
+    /// The kernel's buffer for sending was full.
+    BufferFull,
+    /// It is longer than a datagram may be.
+    Oversize,
+    /// No descriptor was left for a session's socket.
+    NoDescriptor,
+    /// The kernel would not send it, for another reason.
+    SendFailed,
 }
 
-words! {
-    /// Why a datagram was not sent on.
-    DropReason {
-        /// The session table is full, and no session of this worker could give way.
-        TableFull = "table-full",
-        /// No endpoint is available, or none became free in time.
-        NoEndpoint = "no-endpoint",
-        /// Too many datagrams wait for an endpoint.
-        QueueFull = "queue-full",
-        /// Every endpoint refused it.
-        Refused = "refused",
-        /// The listener takes no new sessions any more.
-        Draining = "draining",
-        /// The kernel's buffer for sending was full.
-        BufferFull = "buffer-full",
-        /// It is longer than a datagram may be.
-        Oversize = "oversize",
-        /// No descriptor was left for a session's socket.
-        NoDescriptor = "no-descriptor",
-        /// The kernel would not send it, for another reason.
-        SendFailed = "send-failed",
+impl DropReason {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::TableFull,
+        Self::NoEndpoint,
+        Self::QueueFull,
+        Self::Refused,
+        Self::Draining,
+        Self::BufferFull,
+        Self::Oversize,
+        Self::NoDescriptor,
+        Self::SendFailed,
+    ];
+
+    /// The word used in metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::TableFull => "table_full",
+            Self::NoEndpoint => "no_endpoint",
+            Self::QueueFull => "queue_full",
+            Self::Refused => "refused",
+            Self::Draining => "draining",
+            Self::BufferFull => "buffer_full",
+            Self::Oversize => "oversize",
+            Self::NoDescriptor => "no_descriptor",
+            Self::SendFailed => "send_failed",
+        }
     }
 }
 
-words! {
-    /// Why a session ended.
-    EndReason {
-        /// Nothing came or went for the idle timeout.
-        Idle = "idle",
-        /// All expected answers came.
-        Answered = "answered",
-        /// It gave way to another in a full table.
-        Evicted = "evicted",
-        /// Every endpoint refused it.
-        Refused = "refused",
-        /// No endpoint was available, or none became free in time.
-        NoEndpoint = "no-endpoint",
-        /// Its endpoint was taken out of the configuration.
-        EndpointRemoved = "endpoint-removed",
-        /// Its endpoint went down.
-        EndpointDown = "endpoint-down",
-        /// The listener's time was over.
-        Drained = "drained",
-        /// No descriptor was left for its socket.
-        NoDescriptor = "no-descriptor",
-    }
-}
-
-/// What a listener did on one worker.
+/// What the sessions of a listener did on one worker, beside what is counted of connections too.
 #[derive(Debug, Default)]
-pub struct UdpTallies {
+pub(crate) struct UdpTallies {
     /// Sessions that began.
-    pub sessions: Tally,
-    /// Sessions that ended, by [`EndReason`].
-    pub ended: [Tally; EndReason::ALL.len()],
+    pub(crate) sessions: Tally,
     /// Sessions that went on with another endpoint after a refusal.
-    pub moved: Tally,
+    pub(crate) moved: Tally,
     /// Datagrams from clients, those that were dropped among them.
-    pub datagrams_in: Tally,
+    pub(crate) datagrams_in: Tally,
     /// Datagrams from endpoints, those that were dropped among them.
-    pub datagrams_out: Tally,
-    /// Bytes from clients.
-    pub bytes_in: Tally,
-    /// Bytes from endpoints.
-    pub bytes_out: Tally,
+    pub(crate) datagrams_out: Tally,
     /// Datagrams that were not sent on, by [`DropReason`].
-    pub dropped: [Tally; DropReason::ALL.len()],
+    pub(crate) dropped: [Tally; DropReason::ALL.len()],
 }
 
 impl UdpTallies {
     /// Datagrams that were not sent on for this reason.
-    pub fn dropped(&self, reason: DropReason) -> u64 {
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped[reason as usize].get()
-    }
-
-    /// Sessions that ended for this reason.
-    pub fn ended(&self, reason: EndReason) -> u64 {
-        self.ended[reason as usize].get()
     }
 
     pub(super) fn count_drop(&self, reason: DropReason, count: u64) {

@@ -9,8 +9,9 @@ use weir_net::udp::{Outgoing, connect_udp};
 use weir_upstream::{Address, Lease, Outcome, PickError, PickRequest};
 
 use super::{Sessions, Waiting};
+use crate::end::End;
 use crate::udp::session::{Open, Way};
-use crate::udp::stats::{DropReason, EndReason};
+use crate::udp::stats::DropReason;
 use crate::udp::table::SessionId;
 
 /// Longest first datagram that is kept for another endpoint, until the first answer: what passes a network in one piece.
@@ -38,11 +39,11 @@ impl Sessions {
             let Some(session) = self.table.get_mut(id) else { return Ok(()) };
             let request = PickRequest { now, client: Some(client), hash: None, random: self.random.u64(..) };
             let unanswered = session.unanswered();
-            let lease = match self.plan.upstream.pick(&request, &unanswered.tried) {
+            let lease = match self.listener.forward.pick(&request, &unanswered.tried) {
                 Ok(lease) => lease,
                 Err(PickError::Busy) => {
                     let tried = unanswered.tried.clone();
-                    let upstream = Arc::clone(&self.plan.upstream);
+                    let upstream = Arc::clone(&self.listener.forward);
                     self.waiting.push(Waiting { id, upstream, request, tried });
                     return Ok(());
                 }
@@ -88,7 +89,7 @@ impl Sessions {
     pub(super) fn refused(&mut self, id: SessionId, now: Instant) -> Result<(), DropReason> {
         self.close(id, now);
         self.choose(id, now)?;
-        self.tallies.moved.add(1);
+        self.tallies().moved.add(1);
         Ok(())
     }
 
@@ -104,15 +105,15 @@ impl Sessions {
 
     /// Tells the upstream how a session fared.
     pub(super) fn judge(&self, lease: &Lease, outcome: Outcome, now: Instant) {
-        if let Some(change) = self.plan.upstream.record(lease.endpoint(), outcome, now) {
-            self.events.health_changed(&change);
+        if let Some(change) = self.listener.forward.record(lease.endpoint(), outcome, now) {
+            self.witness.health_changed(&change);
         }
     }
 
     /// Keeps a copy of the first datagram, so that a refusal costs the client nothing.
     pub(super) fn keep_first(&mut self, id: SessionId, bytes: &[u8]) {
         let room = super::HELD_BYTES_MAX - self.held_bytes;
-        let is_answered_by_none = self.plan.responses == Some(0);
+        let is_answered_by_none = self.listener.plan.responses == Some(0);
         let Some(session) = self.table.get_mut(id) else { return };
         if bytes.len() > KEPT_BYTES_MAX.min(room) || is_answered_by_none || session.open().is_none() {
             return;
@@ -129,22 +130,24 @@ impl Sessions {
         if result.as_ref().is_err_and(is_out_of_descriptors) {
             // As in a full table, the oldest gives way.
             if let Some((key, session)) = self.table.evict_for(id) {
-                self.ended(&key, session, EndReason::Evicted, now);
+                self.ended(&key, session, End::Evicted, now);
                 result = self.connect(id, &lease);
             }
         }
         let Some(session) = self.table.get_mut(id) else { return Opened::Refused };
         session.upstream = self.upstream;
+        session.attempts += 1;
         let error = match result {
             Ok(socket) => {
-                session.way = Way::Open(Open { socket, lease, needs_header: self.plan.proxy_header });
+                session.way =
+                    Way::Open(Open { socket, lease, needs_header: self.listener.plan.send_proxy_protocol });
                 return self.send_held(id);
             }
             Err(error) => error,
         };
         if is_out_of_descriptors(&error) {
             self.drop_held(id, DropReason::NoDescriptor);
-            self.end(id, EndReason::NoDescriptor, now);
+            self.end(id, End::Overloaded, now);
             return Opened::NoDescriptor;
         }
         session.unanswered().tried.insert(lease.endpoint().id());
@@ -184,8 +187,8 @@ impl Sessions {
 
     fn give_up(&mut self, id: SessionId, error: PickError, now: Instant) -> DropReason {
         let (dropped, ended) = match error {
-            PickError::AllTried => (DropReason::Refused, EndReason::Refused),
-            _ => (DropReason::NoEndpoint, EndReason::NoEndpoint),
+            PickError::AllTried => (DropReason::Refused, End::ConnectFailed),
+            _ => (DropReason::NoEndpoint, End::NoEndpoint),
         };
         self.drop_held(id, dropped);
         self.end(id, ended, now);
@@ -195,6 +198,6 @@ impl Sessions {
     /// Counts what a session held and never could send.
     fn drop_held(&self, id: SessionId, reason: DropReason) {
         let unanswered = self.table.get(id).and_then(|session| session.unanswered.as_ref());
-        self.tallies.count_drop(reason, unanswered.map_or(0, |unanswered| unanswered.held.len() as u64));
+        self.tallies().count_drop(reason, unanswered.map_or(0, |unanswered| unanswered.held.len() as u64));
     }
 }

@@ -8,8 +8,9 @@ use weir_net::udp::{BATCH, Batch, Datagram, Outgoing, send_all};
 use weir_wire::proxy_protocol::write_v2_datagram;
 
 use super::{HELD_BYTES_MAX, Sessions, Turn};
+use crate::end::End;
 use crate::udp::session::{Session, Way};
-use crate::udp::stats::{DropReason, EndReason};
+use crate::udp::stats::DropReason;
 use crate::udp::table::{Full, SessionId, SessionKey};
 
 /// Most datagrams of a session that wait for its endpoint.
@@ -58,8 +59,8 @@ impl Sessions {
 
     /// Counts a client's datagram and makes it one for an endpoint.
     fn outgoing<'a>(&self, datagram: &Datagram<'a>) -> Outgoing<'a> {
-        self.tallies.datagrams_in.add(u64::from(datagram.count()));
-        self.tallies.bytes_in.add(datagram.bytes.len() as u64);
+        self.tallies().datagrams_in.add(u64::from(datagram.count()));
+        self.listener.stats.passed(self.shard, datagram.bytes.len() as u64, 0);
         Outgoing { segment_bytes: datagram.segment_bytes, ..Outgoing::to_peer(datagram.bytes) }
     }
 
@@ -69,7 +70,7 @@ impl Sessions {
             return self.take(key, run, now);
         }
         let open = self.table.find(key).and_then(|id| self.table.get(id)?.open());
-        if self.plan.requests.is_none() && open.is_some_and(|open| !open.needs_header) {
+        if self.listener.plan.requests.is_none() && open.is_some_and(|open| !open.needs_header) {
             return self.take(key, run, now);
         }
         for datagram in run {
@@ -82,7 +83,7 @@ impl Sessions {
         let found = self.table.find(key).map_or_else(|| self.begin(key, now), Ok);
         let id = match found {
             Ok(id) => id,
-            Err(reason) => return self.tallies.count_drop(reason, datagrams.iter().map(count).sum()),
+            Err(reason) => return self.tallies().count_drop(reason, datagrams.iter().map(count).sum()),
         };
         let Some(session) = self.table.get_mut(id) else { return };
         let is_first = session.requests == 0;
@@ -90,17 +91,17 @@ impl Sessions {
         session.bytes_in += datagrams.iter().map(|datagram| datagram.bytes.len() as u64).sum::<u64>();
         self.table.touch(id, now);
         if is_first && let Err(reason) = self.choose(id, now) {
-            return self.tallies.count_drop(reason, datagrams.iter().map(count).sum());
+            return self.tallies().count_drop(reason, datagrams.iter().map(count).sum());
         }
         self.deliver(id, datagrams, now);
         if let (true, [first, ..]) = (is_first, datagrams) {
             self.keep_first(id, first.bytes);
         }
         let Some(session) = self.table.get(id) else { return };
-        let (is_full, is_complete) = (self.plan.is_full(session), self.plan.is_complete(session));
+        let (is_full, is_complete) = (self.listener.is_full(session), self.listener.is_complete(session));
         let is_sent = session.open().is_some();
         if is_complete && is_sent {
-            self.end(id, EndReason::Answered, now);
+            self.end(id, End::Answered, now);
         } else if is_full {
             self.table.unbind(id);
         }
@@ -115,10 +116,11 @@ impl Sessions {
         let inserted =
             self.table.insert(*key, Session::new(now), now, |key, session| evicted.push((key, session)));
         for (key, session) in evicted {
-            self.ended(&key, session, EndReason::Evicted, now);
+            self.ended(&key, session, End::Evicted, now);
         }
         let id = inserted.map_err(|Full| DropReason::TableFull)?;
-        self.tallies.sessions.add(1);
+        self.tallies().sessions.add(1);
+        self.witness.session_began();
         Ok(id)
     }
 
@@ -133,13 +135,14 @@ impl Sessions {
             let Some(refused) = self.transmit(id, datagrams) else { return };
             datagrams = &datagrams[refused..];
             if let Err(reason) = self.refused(id, now) {
-                return self.tallies.count_drop(reason, datagrams.iter().map(count).sum());
+                return self.tallies().count_drop(reason, datagrams.iter().map(count).sum());
             }
         }
     }
 
     /// Lets datagrams wait for the session's endpoint.
     fn hold(&mut self, id: SessionId, datagrams: &[Outgoing<'_>]) {
+        let tallies = self.listener.stats.udp(self.shard);
         let Some(session) = self.table.get_mut(id) else { return };
         let unanswered = session.unanswered.get_or_insert_default();
         for datagram in datagrams {
@@ -148,7 +151,7 @@ impl Sessions {
                     || unanswered.held_bytes + bytes.len() > WAITING_BYTES_MAX
                     || self.held_bytes + bytes.len() > HELD_BYTES_MAX;
                 if is_full {
-                    self.tallies.count_drop(DropReason::QueueFull, 1);
+                    tallies.count_drop(DropReason::QueueFull, 1);
                 } else {
                     unanswered.hold(bytes);
                     self.held_bytes += bytes.len();
@@ -160,6 +163,7 @@ impl Sessions {
     /// Sends datagrams through a session's socket; where the endpoint refuses, says which is the first that was not sent.
     pub(super) fn transmit(&mut self, id: SessionId, datagrams: &[Outgoing<'_>]) -> Option<usize> {
         let ends = self.table.key(id).map(|key| (key.client, self.local(key)));
+        let tallies = self.listener.stats.udp(self.shard);
         let session = self.table.get_mut(id)?;
         let Way::Open(open) = &mut session.way else { return None };
         let mut refused = None;
@@ -168,7 +172,7 @@ impl Sessions {
             io::ErrorKind::ConnectionRefused
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable => refused = refused.or(Some(at)),
-            kind => self.tallies.count_drop(reason_of(kind, error), count(datagram)),
+            kind => tallies.count_drop(reason_of(kind, error), count(datagram)),
         };
         if let (true, [first, others @ ..], Some((client, local))) = (open.needs_header, datagrams, ends) {
             let mut bytes = Vec::with_capacity(first.bytes.len() + 64);

@@ -6,7 +6,7 @@ use weir_upstream::Outcome;
 
 use super::request::reason_of;
 use super::{Sessions, Turn};
-use crate::udp::stats::EndReason;
+use crate::end::End;
 use crate::udp::table::{SessionId, SessionKey};
 
 /// Datagrams that are taken at a time from an endpoint: most often there is one, and the second try costs less within
@@ -20,6 +20,7 @@ impl Sessions {
         if batch.room() < TAKEN_AT_ONCE {
             self.send_responses(batch);
         }
+        let tallies = self.listener.stats.udp(self.shard);
         let Some(session) = self.table.get_mut(id) else { return Turn::Done };
         let Some(open) = session.open() else { return Turn::Done };
         let from = batch.len();
@@ -39,17 +40,17 @@ impl Sessions {
             let (count, bytes) = (u64::from(datagram.count()), datagram.bytes.len() as u64);
             session.responses += count;
             session.bytes_out += bytes;
-            self.tallies.datagrams_out.add(count);
-            self.tallies.bytes_out.add(bytes);
+            tallies.datagrams_out.add(count);
+            self.listener.stats.passed(self.shard, 0, bytes);
         }
         if is_first {
             self.first_answer(id, now);
         } else {
             self.table.touch(id, now);
         }
-        let is_complete = self.table.get(id).is_some_and(|session| self.plan.is_complete(session));
+        let is_complete = self.table.get(id).is_some_and(|session| self.listener.is_complete(session));
         if is_complete {
-            self.end(id, EndReason::Answered, now);
+            self.end(id, End::Answered, now);
         }
         Turn::more_if(taken == TAKEN_AT_ONCE)
     }
@@ -85,7 +86,7 @@ impl Sessions {
         }
         send_all(&self.socket, &answers[..batch.len()], |slot, error| {
             let count = u64::from(batch.datagram(slot).count());
-            self.tallies.count_drop(reason_of(error.kind(), error), count);
+            self.tallies().count_drop(reason_of(error.kind(), error), count);
         });
         batch.clear();
     }

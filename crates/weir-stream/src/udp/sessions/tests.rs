@@ -1,5 +1,5 @@
 use std::net::UdpSocket;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::NonZeroU16;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -7,6 +7,8 @@ use weir_net::udp::{DATAGRAM_BYTES_MAX, Outgoing, UdpPending, send_all};
 use weir_upstream::{Address, AdminState, EndpointPlan, Target, UpstreamPlan};
 
 use super::*;
+use crate::UdpPlan;
+use crate::stats::ListenerStats;
 use crate::udp::stats::DropReason;
 
 const IDLE: Duration = Duration::from_secs(60);
@@ -14,14 +16,18 @@ const IDLE: Duration = Duration::from_secs(60);
 /// What was told.
 #[derive(Default)]
 struct Told {
-    ended: Mutex<Vec<(EndReason, SocketAddr, u64, u64)>>,
+    began: Mutex<usize>,
+    ended: Mutex<Vec<End>>,
     changes: Mutex<Vec<HealthChange>>,
 }
 
-impl UdpEvents for Told {
+impl Witness for Told {
+    fn session_began(&self) {
+        *self.began.lock().unwrap() += 1;
+    }
+
     fn session_ended(&self, ended: &EndedSession<'_>) {
-        let told = (ended.reason, ended.client, ended.requests, ended.responses);
-        self.ended.lock().unwrap().push(told);
+        self.ended.lock().unwrap().push(ended.end);
     }
 
     fn health_changed(&self, change: &HealthChange) {
@@ -37,7 +43,6 @@ struct Fixture {
     batch: Batch,
     now: Instant,
     told: Arc<Told>,
-    tallies: Arc<UdpTallies>,
 }
 
 fn socket(address: &str) -> UdpSocket {
@@ -61,22 +66,32 @@ fn upstream_plan(origins: &[&UdpSocket]) -> UpstreamPlan {
     plan
 }
 
-fn plan_for(upstream: UpstreamPlan) -> UdpPlan {
-    UdpPlan {
-        upstream: Upstream::compile(upstream, None, Instant::now()),
+fn plan_for(upstream: UpstreamPlan) -> UdpListener {
+    let plan = UdpPlan {
+        forward: Arc::clone(&upstream.name),
         idle_timeout: IDLE,
         requests: None,
         responses: None,
+        sessions_max: None,
+        on_remove: OnRemove::Drain,
+        on_down: OnDown::Keep,
+        send_proxy_protocol: false,
+    };
+    UdpListener {
+        plan,
+        forward: Upstream::compile(upstream, None, Instant::now()),
         sessions_max: 1_000,
-        proxy_header: false,
-        close_on_remove: false,
-        close_on_down: false,
-        drain_timeout: Duration::from_secs(30),
+        stats: ListenerStats::new(1),
     }
 }
 
-fn plan(origins: &[&UdpSocket]) -> UdpPlan {
+fn plan(origins: &[&UdpSocket]) -> UdpListener {
     plan_for(upstream_plan(origins))
+}
+
+fn with(mut listener: UdpListener, change: impl FnOnce(&mut UdpPlan)) -> UdpListener {
+    change(&mut listener.plan);
+    listener
 }
 
 /// What came, and from whom; none where nothing did.
@@ -93,27 +108,17 @@ fn received(socket: &UdpSocket) -> Vec<String> {
 }
 
 impl Fixture {
-    fn new(bind: &str, plan: UdpPlan) -> Self {
-        let listener = UdpPending::bind(bind.parse().unwrap(), 1).unwrap().listen();
-        let (tallies, told) = (Arc::<UdpTallies>::default(), Arc::<Told>::default());
-        let sessions = Sessions::new(
-            listener.socket(0).unwrap(),
-            Arc::new(plan.clone()),
-            Arc::new(Places::new(plan.sessions_max)),
-            Arc::clone(&tallies),
-            Arc::clone(&told) as Arc<dyn UdpEvents>,
-        );
-        Self {
-            sessions: sessions.unwrap(),
-            address: listener.address(),
-            batch: Batch::default(),
-            now: Instant::now(),
-            told,
-            tallies,
-        }
+    fn new(bind: &str, listener: UdpListener) -> Self {
+        let socket = UdpPending::bind(bind.parse().unwrap(), 1).unwrap().listen().socket(0).unwrap();
+        let address = socket.address();
+        listener.stats.places.set_max(listener.sessions_max);
+        let told = Arc::<Told>::default();
+        let witness = Arc::clone(&told) as Arc<dyn Witness>;
+        let sessions = Sessions::new(socket, Arc::new(listener), Shard(0), witness).unwrap();
+        Self { sessions, address, batch: Batch::default(), now: Instant::now(), told }
     }
 
-    fn local(plan: UdpPlan) -> Self {
+    fn local(plan: UdpListener) -> Self {
         Self::new("127.0.0.1:0", plan)
     }
 
@@ -141,34 +146,49 @@ impl Fixture {
         asked.into_iter().map(|(_, from)| from).collect()
     }
 
-    fn reasons(&self) -> Vec<EndReason> {
-        self.told.ended.lock().unwrap().iter().map(|ended| ended.0).collect()
+    fn reasons(&self) -> Vec<End> {
+        self.told.ended.lock().unwrap().clone()
     }
 
-    fn update(&mut self, change: impl FnOnce(&mut UdpPlan)) {
-        let mut plan = (**self.sessions.plan()).clone();
-        change(&mut plan);
-        self.sessions.set_plan(Arc::new(plan));
+    fn ended(&self, end: End) -> usize {
+        self.reasons().into_iter().filter(|&reason| reason == end).count()
+    }
+
+    fn tallies(&self) -> &UdpTallies {
+        self.sessions.tallies()
+    }
+
+    fn upstream(&self) -> &Arc<Upstream> {
+        &self.sessions.listener().forward
+    }
+
+    fn update(&mut self, change: impl FnOnce(&mut UdpListener)) {
+        let mut listener = (**self.sessions.listener()).clone();
+        change(&mut listener);
+        self.sessions.set_listener(Arc::new(listener));
         self.turn();
+    }
+
+    /// The address of the one session's socket that is open.
+    fn first_socket(&self) -> SocketAddr {
+        let open = self.sessions.table.sessions_from(0, 100).find_map(|(_, session)| session.open());
+        rustix::net::getsockname(&open.unwrap().socket).unwrap().try_into().unwrap()
     }
 }
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.sessions.drain();
-            while self.sessions.sessions() > 0 {
-                self.sessions.end_some(self.now);
-            }
-            let begun = self.tallies.sessions.get();
-            let ended: u64 = EndReason::ALL.iter().map(|&reason| self.tallies.ended(reason)).sum();
-            assert_eq!(
-                (begun, self.sessions.held_bytes),
-                (ended, 0),
-                "nothing is left of sessions that ended"
-            );
-            assert_eq!(self.sessions.plan().upstream.in_flight(), 0);
+        if std::thread::panicking() {
+            return;
         }
+        self.sessions.drain();
+        while !self.sessions.is_drained() {
+            self.sessions.end_some(self.now);
+        }
+        let began = *self.told.began.lock().unwrap();
+        let left = (began - self.reasons().len(), self.sessions.held_bytes, self.upstream().in_flight());
+        assert_eq!(left, (0, 0, 0), "nothing is left of sessions that ended");
+        assert_eq!(self.sessions.listener().stats.places.taken(), 0);
     }
 }
 
@@ -186,9 +206,8 @@ fn datagrams_of_every_size_pass_both_ways() {
         fixture.turn();
         assert_eq!(receive(&client), Some((sent, fixture.address)));
     }
-    let tallies = &fixture.tallies;
+    let tallies = fixture.tallies();
     assert_eq!((tallies.sessions.get(), tallies.datagrams_in.get(), tallies.datagrams_out.get()), (1, 5, 5));
-    assert_eq!(tallies.bytes_in.get(), tallies.bytes_out.get());
 }
 
 #[test]
@@ -245,7 +264,7 @@ fn what_a_stranger_sends_to_a_sessions_socket_reaches_nobody() {
     let (_, session) = receive(&origin).unwrap();
     stranger.send_to(b"not asked for", session).unwrap();
     fixture.turn();
-    assert_eq!((received(&client).len(), fixture.tallies.datagrams_out.get()), (0, 0));
+    assert_eq!((received(&client).len(), fixture.tallies().datagrams_out.get()), (0, 0));
 }
 
 #[test]
@@ -263,7 +282,7 @@ fn a_session_ends_when_it_was_idle_and_what_comes_late_is_dropped() {
         (vec!["one!".into(), "still here".into()], 1)
     );
     fixture.pass(Duration::from_nanos(1));
-    assert_eq!((fixture.sessions.sessions(), fixture.reasons()), (0, vec![EndReason::Idle]));
+    assert_eq!((fixture.sessions.sessions(), fixture.reasons()), (0, vec![End::IdleTimeout]));
     let _refused = origin.send_to(b"late", first[0]);
     fixture.turn();
     // The client's port is used again: neither the late answer nor the old socket is there for it.
@@ -290,7 +309,7 @@ fn many_idle_sessions_end_a_part_at_a_time() {
 #[test]
 fn a_session_ends_with_its_last_expected_answer() {
     let (origin, client) = (local(), local());
-    let mut fixture = Fixture::local(UdpPlan { responses: Some(2), ..plan(&[&origin]) });
+    let mut fixture = Fixture::local(with(plan(&[&origin]), |plan| plan.responses = Some(2)));
     fixture.send(&client, "a");
     fixture.send(&client, "b");
     let from = fixture.answer(&origin)[0];
@@ -300,24 +319,24 @@ fn a_session_ends_with_its_last_expected_answer() {
     origin.send_to(b"fourth", from).unwrap();
     fixture.turn();
     assert_eq!(received(&client), ["a!", "b!", "third", "fourth"]);
-    assert_eq!((fixture.reasons(), fixture.sessions.sessions()), (vec![EndReason::Answered], 0));
+    assert_eq!((fixture.reasons(), fixture.sessions.sessions()), (vec![End::Answered], 0));
 }
 
 #[test]
 fn a_session_that_expects_no_answer_ends_when_its_datagram_is_sent() {
     let (origin, client) = (local(), local());
-    let mut fixture = Fixture::local(UdpPlan { responses: Some(0), ..plan(&[&origin]) });
+    let mut fixture = Fixture::local(with(plan(&[&origin]), |plan| plan.responses = Some(0)));
     fixture.send(&client, "a");
     fixture.send(&client, "b");
     assert_eq!(received(&origin), ["a", "b"]);
-    assert_eq!(fixture.reasons(), [EndReason::Answered, EndReason::Answered]);
+    assert_eq!(fixture.reasons(), [End::Answered, End::Answered]);
 }
 
 #[test]
 fn after_its_requests_a_client_begins_another_session_and_both_are_answered() {
     let (origin, client) = (local(), local());
-    let requests = NonZeroU32::new(2);
-    let mut fixture = Fixture::local(UdpPlan { requests, ..plan(&[&origin]) });
+    let requests = Some(2);
+    let mut fixture = Fixture::local(with(plan(&[&origin]), |plan| plan.requests = requests));
     for text in ["a", "b", "c"] {
         client.send_to(text.as_bytes(), fixture.address).unwrap();
     }
@@ -327,7 +346,7 @@ fn after_its_requests_a_client_begins_another_session_and_both_are_answered() {
     assert_eq!((from[0], from[0] == from[2]), (from[1], false));
     assert_eq!(received(&client), ["a!", "b!", "c!"]);
     assert_eq!(fixture.sessions.sessions(), 2, "without expected answers only time ends them");
-    fixture.update(|plan| plan.responses = Some(1));
+    fixture.update(|listener| listener.plan.responses = Some(1));
     fixture.send(&client, "d");
     fixture.answer(&origin);
     assert_eq!((received(&client), fixture.sessions.sessions()), (vec!["d!".to_owned()], 1));
@@ -336,7 +355,7 @@ fn after_its_requests_a_client_begins_another_session_and_both_are_answered() {
 #[test]
 fn an_expected_answer_does_not_end_a_session_that_may_still_ask() {
     let (origin, client) = (local(), local());
-    let limits = UdpPlan { requests: NonZeroU32::new(2), responses: Some(1), ..plan(&[&origin]) };
+    let limits = with(plan(&[&origin]), |plan| (plan.requests, plan.responses) = (Some(2), Some(1)));
     let mut fixture = Fixture::local(limits);
     fixture.send(&client, "a");
     let first = fixture.answer(&origin);
@@ -354,9 +373,9 @@ fn a_refusal_moves_the_session_and_loses_nothing() {
     fixture.send(&client, "one");
     fixture.send(&client, "two");
     assert_eq!(received(&origin), ["one", "two"]);
-    let upstream = &fixture.sessions.plan().upstream;
+    let upstream = fixture.upstream();
     let failures = upstream.endpoints()[0].failures(weir_upstream::FailureKind::Connect);
-    assert_eq!((failures, fixture.tallies.moved.get(), fixture.sessions.sessions()), (1, 1, 1));
+    assert_eq!((failures, fixture.tallies().moved.get(), fixture.sessions.sessions()), (1, 1, 1));
     let requests: Vec<u64> =
         upstream.endpoints().iter().map(|endpoint| endpoint.in_flight().into()).collect();
     assert_eq!(requests, [0, 1]);
@@ -373,7 +392,7 @@ fn a_session_whose_endpoint_dies_later_moves_too() {
     fixture.send(&client, "three");
     fixture.answer(&origin);
     assert_eq!(received(&client), ["one!", "three!"]);
-    assert_eq!((fixture.tallies.moved.get(), fixture.sessions.sessions()), (1, 1));
+    assert_eq!((fixture.tallies().moved.get(), fixture.sessions.sessions()), (1, 1));
 }
 
 #[test]
@@ -385,8 +404,8 @@ fn a_session_that_every_endpoint_refuses_ends_and_the_next_datagram_tries_again(
     fixture.send(&client, "lost");
     fixture.turn();
     assert_eq!(
-        (fixture.reasons(), fixture.tallies.dropped(DropReason::Refused)),
-        (vec![EndReason::Refused], 1)
+        (fixture.reasons(), fixture.tallies().dropped(DropReason::Refused)),
+        (vec![End::ConnectFailed], 1)
     );
     let back = [socket(&here.to_string()), socket(&there.to_string())];
     fixture.send(&client, "again");
@@ -402,7 +421,7 @@ fn refusals_in_a_row_pause_an_endpoint_and_say_so() {
     let clients: Vec<UdpSocket> = (0..20).map(|_| local()).collect();
     clients.iter().for_each(|client| fixture.send(client, "x"));
     assert_eq!(received(&origin).len(), 20);
-    assert_eq!((fixture.told.changes.lock().unwrap().len(), fixture.tallies.moved.get()), (1, 5));
+    assert_eq!((fixture.told.changes.lock().unwrap().len(), fixture.tallies().moved.get()), (1, 5));
 }
 
 #[test]
@@ -410,22 +429,22 @@ fn without_an_endpoint_datagrams_are_dropped_and_counted() {
     let client = local();
     let mut fixture = Fixture::local(plan(&[]));
     fixture.send(&client, "x");
-    assert_eq!(fixture.tallies.dropped(DropReason::NoEndpoint), 1);
-    assert_eq!((fixture.reasons(), fixture.sessions.sessions()), (vec![EndReason::NoEndpoint], 0));
+    assert_eq!(fixture.tallies().dropped(DropReason::NoEndpoint), 1);
+    assert_eq!((fixture.reasons(), fixture.sessions.sessions()), (vec![End::NoEndpoint], 0));
     let mut unix = UpstreamPlan::new("unix");
     unix.endpoints.push(EndpointPlan::new(Target::Address(Address::Unix("/nowhere".into()))));
     let mut fixture = Fixture::local(plan_for(unix));
     fixture.send(&client, "x");
     assert_eq!(
-        (fixture.reasons(), fixture.tallies.dropped(DropReason::Refused)),
-        (vec![EndReason::Refused], 1)
+        (fixture.reasons(), fixture.tallies().dropped(DropReason::Refused)),
+        (vec![End::ConnectFailed], 1)
     );
 }
 
 #[test]
 fn a_flood_of_senders_is_bounded_and_spares_those_with_answers() {
     let (origin, client) = (local(), local());
-    let mut fixture = Fixture::local(UdpPlan { sessions_max: 20, ..plan(&[&origin]) });
+    let mut fixture = Fixture::local(UdpListener { sessions_max: 20, ..plan(&[&origin]) });
     fixture.send(&client, "one");
     fixture.answer(&origin);
     let flood: Vec<UdpSocket> = (0..300).map(|_| local()).collect();
@@ -433,18 +452,18 @@ fn a_flood_of_senders_is_bounded_and_spares_those_with_answers() {
         fixture.send(sender, "flood");
         assert!(fixture.sessions.sessions() <= 20);
     }
-    assert_eq!(fixture.tallies.ended(EndReason::Evicted), 281);
+    assert_eq!(fixture.ended(End::Evicted), 281);
     assert!(fixture.sessions.held_bytes <= 20 * 5);
     while receive(&origin).is_some() {}
     fixture.send(&client, "two");
     fixture.answer(&origin);
     assert_eq!(
-        (received(&client), fixture.tallies.sessions.get()),
+        (received(&client), fixture.tallies().sessions.get()),
         (vec!["one!".into(), "two!".into()], 301)
     );
-    fixture.update(|plan| plan.sessions_max = 0);
+    fixture.update(|listener| listener.sessions_max = 0);
     fixture.send(&local(), "no place");
-    assert_eq!(fixture.tallies.dropped(DropReason::TableFull), 1);
+    assert_eq!(fixture.tallies().dropped(DropReason::TableFull), 1);
 }
 
 #[test]
@@ -458,18 +477,14 @@ fn datagrams_wait_for_an_endpoint_in_order_and_within_bounds() {
     for at in 0..20 {
         fixture.send(&second, &at.to_string());
     }
-    assert_eq!((received(&origin).len(), fixture.tallies.dropped(DropReason::QueueFull)), (0, 4));
+    assert_eq!((received(&origin).len(), fixture.tallies().dropped(DropReason::QueueFull)), (0, 4));
     let waiting = fixture.sessions.take_waiting();
     assert_eq!(waiting.len(), 1);
     fixture.pass(IDLE);
     assert_eq!(fixture.sessions.sessions(), 0, "whoever waits may be idle too");
-    let late = fixture.sessions.plan().upstream.pick(&waiting[0].request, &waiting[0].tried);
+    let late = fixture.upstream().pick(&waiting[0].request, &waiting[0].tried);
     fixture.sessions.chosen(waiting[0].id, late, fixture.now);
-    assert_eq!(
-        fixture.sessions.plan().upstream.in_flight(),
-        0,
-        "an endpoint that comes too late is free again"
-    );
+    assert_eq!(fixture.upstream().in_flight(), 0, "an endpoint that comes too late is free again");
 
     fixture.send(&first, "again");
     fixture.send(&second, "a");
@@ -477,10 +492,10 @@ fn datagrams_wait_for_an_endpoint_in_order_and_within_bounds() {
     fixture.send(&second, "b");
     let waiting = fixture.sessions.take_waiting().remove(0);
     assert_eq!(received(&origin), ["again"]);
-    fixture.update(|plan| plan.responses = Some(1));
+    fixture.update(|listener| listener.plan.responses = Some(1));
     origin.send_to(b"!", fixture.first_socket()).unwrap();
     fixture.turn();
-    let answer = fixture.sessions.plan().upstream.pick(&waiting.request, &waiting.tried);
+    let answer = fixture.upstream().pick(&waiting.request, &waiting.tried);
     fixture.sessions.chosen(waiting.id, answer, fixture.now);
     assert_eq!(received(&origin), ["a", "", "b"]);
 }
@@ -497,8 +512,8 @@ fn a_session_that_waited_in_vain_ends() {
     let waiting = fixture.sessions.take_waiting().remove(0);
     fixture.sessions.chosen(waiting.id, Err(weir_upstream::PickError::QueueTimeout), fixture.now);
     assert_eq!(
-        (fixture.reasons(), fixture.tallies.dropped(DropReason::NoEndpoint)),
-        (vec![EndReason::NoEndpoint], 2)
+        (fixture.reasons(), fixture.tallies().dropped(DropReason::NoEndpoint)),
+        (vec![End::NoEndpoint], 2)
     );
 }
 
@@ -512,7 +527,7 @@ fn a_draining_listener_serves_its_sessions_and_begins_none() {
     fixture.send(&late, "three");
     fixture.answer(&origin);
     assert_eq!(received(&client), ["one!", "two!"]);
-    assert_eq!((received(&late).len(), fixture.tallies.dropped(DropReason::Draining)), (0, 1));
+    assert_eq!((received(&late).len(), fixture.tallies().dropped(DropReason::Draining)), (0, 1));
 }
 
 #[test]
@@ -523,22 +538,24 @@ fn a_listener_that_was_handed_over_leaves_questions_to_its_successor() {
     fixture.sessions.stop_listening();
     fixture.send(&client, "two");
     fixture.answer(&origin);
-    assert_eq!((received(&client), fixture.tallies.datagrams_in.get()), (vec!["one!".to_owned()], 1));
+    assert_eq!((received(&client), fixture.tallies().datagrams_in.get()), (vec!["one!".to_owned()], 1));
 }
 
 #[test]
 fn sessions_outlive_their_endpoint_unless_told_otherwise() {
-    for (close, left) in [(false, 10), (true, 0)] {
+    for (close, left) in [(OnRemove::Drain, 10), (OnRemove::Close, 0)] {
         let (origin, other) = (local(), local());
-        let mut fixture = Fixture::local(UdpPlan { close_on_remove: close, ..plan(&[&origin]) });
+        let mut fixture = Fixture::local(with(plan(&[&origin]), |plan| plan.on_remove = close));
         let clients: Vec<UdpSocket> = (0..10).map(|_| local()).collect();
         clients.iter().for_each(|client| fixture.send(client, "x"));
-        let old = Arc::clone(&fixture.sessions.plan().upstream);
+        let old = Arc::clone(fixture.upstream());
         old.endpoints()[0].set_retired(true);
         let now = fixture.now;
-        fixture.update(|plan| plan.upstream = Upstream::compile(upstream_plan(&[&other]), Some(&old), now));
+        fixture.update(|listener| {
+            listener.forward = Upstream::compile(upstream_plan(&[&other]), Some(&old), now)
+        });
         assert_eq!(fixture.sessions.sessions(), left);
-        assert_eq!(fixture.tallies.ended(EndReason::EndpointRemoved), 10 - left as u64);
+        assert_eq!(fixture.ended(End::EndpointRemoved), 10 - left);
         fixture.send(&local(), "new");
         assert_eq!(received(&other), ["new"]);
     }
@@ -546,29 +563,29 @@ fn sessions_outlive_their_endpoint_unless_told_otherwise() {
 
 #[test]
 fn sessions_of_an_endpoint_that_is_down_go_on_unless_told_otherwise() {
-    for (close, left) in [(false, 3), (true, 0)] {
+    for (close, left) in [(OnDown::Keep, 3), (OnDown::Close, 0)] {
         let origin = local();
-        let mut fixture = Fixture::local(UdpPlan { close_on_down: close, ..plan(&[&origin]) });
+        let mut fixture = Fixture::local(with(plan(&[&origin]), |plan| plan.on_down = close));
         let clients: Vec<UdpSocket> = (0..3).map(|_| local()).collect();
         clients.iter().for_each(|client| fixture.send(client, "x"));
-        let label = fixture.sessions.plan().upstream.endpoints()[0].label().to_string();
-        let upstream = &fixture.sessions.plan().upstream;
+        let label = fixture.upstream().endpoints()[0].label().to_string();
+        let upstream = fixture.upstream();
         upstream.set_admin_state(&label, AdminState::Down, fixture.now).unwrap();
         fixture.sessions.review();
         fixture.turn();
         assert_eq!(fixture.sessions.sessions(), left);
-        assert_eq!(fixture.tallies.ended(EndReason::EndpointDown), 3 - left as u64);
+        assert_eq!(fixture.ended(End::EndpointDown), 3 - left);
     }
 }
 
 #[test]
 fn all_of_very_many_sessions_are_reviewed() {
     let origin = local();
-    let mut fixture = Fixture::local(UdpPlan { close_on_down: true, ..plan(&[&origin]) });
+    let mut fixture = Fixture::local(with(plan(&[&origin]), |plan| plan.on_down = OnDown::Close));
     let clients: Vec<UdpSocket> = (0..200).map(|_| local()).collect();
     clients.iter().for_each(|client| fixture.send(client, "x"));
-    let label = fixture.sessions.plan().upstream.endpoints()[0].label().to_string();
-    fixture.sessions.plan().upstream.set_admin_state(&label, AdminState::Down, fixture.now).unwrap();
+    let label = fixture.upstream().endpoints()[0].label().to_string();
+    fixture.upstream().set_admin_state(&label, AdminState::Down, fixture.now).unwrap();
     fixture.sessions.review();
     let mut left = Vec::new();
     while fixture.sessions.turn(&mut fixture.batch, fixture.now) == Turn::More {
@@ -580,7 +597,7 @@ fn all_of_very_many_sessions_are_reviewed() {
 #[test]
 fn the_first_datagram_to_each_endpoint_begins_with_a_header_where_asked_for() {
     let (origin, client) = (local(), local());
-    let mut fixture = Fixture::local(UdpPlan { proxy_header: true, ..plan(&[&origin]) });
+    let mut fixture = Fixture::local(with(plan(&[&origin]), |plan| plan.send_proxy_protocol = true));
     let mut header = Vec::new();
     weir_wire::proxy_protocol::write_v2_datagram(client.local_addr().unwrap(), fixture.address, &mut header);
     fixture.send(&client, "one");
@@ -591,7 +608,7 @@ fn the_first_datagram_to_each_endpoint_begins_with_a_header_where_asked_for() {
     let (long, big) = (local(), vec![0; DATAGRAM_BYTES_MAX]);
     long.send_to(&big, fixture.address).unwrap();
     fixture.turn();
-    assert_eq!((receive(&origin), fixture.tallies.dropped(DropReason::Oversize)), (None, 1));
+    assert_eq!((receive(&origin), fixture.tallies().dropped(DropReason::Oversize)), (None, 1));
 }
 
 #[test]
@@ -610,8 +627,8 @@ fn joined_datagrams_keep_their_bounds_and_count_as_many() {
     }
     fixture.turn();
     assert_eq!(received(&origin), ["begin", "aaaa", "bbbb", "cc", "aaaa", "bbbb", "cc"]);
-    assert_eq!((fixture.tallies.datagrams_in.get(), fixture.tallies.bytes_in.get()), (7, 25));
-    fixture.update(|plan| plan.requests = NonZeroU32::new(1));
+    assert_eq!(fixture.tallies().datagrams_in.get(), 7);
+    fixture.update(|listener| listener.plan.requests = Some(1));
     let fresh = local();
     let joined = Outgoing {
         bytes: b"aaaabbbbcc",
@@ -635,7 +652,7 @@ fn joined_answers_reach_the_client_with_their_bounds() {
     send_all(&origin, &[joined], |_, error| panic!("{error}"));
     fixture.turn();
     assert_eq!(received(&client), ["aaaa", "bbbb", "cc"]);
-    assert_eq!((fixture.tallies.datagrams_out.get(), fixture.told.ended.lock().unwrap().len()), (3, 0));
+    assert_eq!((fixture.tallies().datagrams_out.get(), fixture.told.ended.lock().unwrap().len()), (3, 0));
 }
 
 #[test]
@@ -645,19 +662,11 @@ fn another_upstream_gets_what_begins_after_the_change() {
     fixture.send(&client, "one");
     let mut upstream = upstream_plan(&[&new]);
     upstream.name = "others".into();
-    fixture.update(|plan| plan.upstream = Upstream::compile(upstream, None, Instant::now()));
+    fixture.update(|listener| listener.forward = Upstream::compile(upstream, None, Instant::now()));
     fixture.send(&client, "two");
     fixture.send(&local(), "three");
     assert_eq!(
         (received(&old), received(&new)),
         (vec!["one".into(), "two".into()], vec!["three".to_owned()])
     );
-}
-
-impl Fixture {
-    /// The address of the one session's socket that is open.
-    fn first_socket(&self) -> SocketAddr {
-        let open = self.sessions.table.sessions_from(0, 100).find_map(|(_, session)| session.open());
-        rustix::net::getsockname(&open.unwrap().socket).unwrap().try_into().unwrap()
-    }
 }
