@@ -72,10 +72,11 @@ impl Serving {
                     review_at = now + REVIEW_PAUSE;
                     self.sessions.review();
                 }
+                let turn = self.turn(now);
                 if self.is_over(now) {
                     return Ok(());
                 }
-                if self.turn(now) == Turn::More {
+                if turn == Turn::More {
                     // Other work of the worker has its turn too.
                     tokio::task::yield_now().await;
                     continue;
@@ -176,8 +177,9 @@ impl Witness for LogWitness {
         if !access.is_on() {
             return;
         }
+        let timestamp_us = access.micros_at(ended.at);
         access.push_stream(&StreamRecord {
-            timestamp_us: weir_telemetry::now_micros(),
+            timestamp_us,
             level: ended.end.level(),
             transport: Transport::Udp { datagrams_in: ended.requests, datagrams_out: ended.responses },
             listener: &self.listener.name,
@@ -199,3 +201,6 @@ impl Witness for LogWitness {
         self.worker.base.shared.health_changed();
     }
 }
+
+#[cfg(test)]
+mod tests;

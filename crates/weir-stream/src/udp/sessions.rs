@@ -77,6 +77,8 @@ pub(crate) struct EndedSession<'a> {
     pub(crate) endpoint: Option<&'a Arc<str>>,
     /// Endpoints that were tried.
     pub(crate) attempts: u32,
+    /// When it ended.
+    pub(crate) at: Instant,
     /// How long it lasted.
     pub(crate) duration: Duration,
     /// Datagrams from the client.

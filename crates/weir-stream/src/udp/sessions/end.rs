@@ -68,6 +68,7 @@ impl Sessions {
             upstream: self.listener.forward.name(),
             endpoint: session.open().map(|open| open.lease.endpoint().label()),
             attempts: session.attempts,
+            at: now,
             duration,
             requests: session.requests,
             responses: session.responses,

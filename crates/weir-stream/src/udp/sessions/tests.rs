@@ -552,7 +552,7 @@ fn sessions_outlive_their_endpoint_unless_told_otherwise() {
         old.endpoints()[0].set_retired(true);
         let now = fixture.now;
         fixture.update(|listener| {
-            listener.forward = Upstream::compile(upstream_plan(&[&other]), Some(&old), now)
+            listener.forward = Upstream::compile(upstream_plan(&[&other]), Some(&old), now);
         });
         assert_eq!(fixture.sessions.sessions(), left);
         assert_eq!(fixture.ended(End::EndpointRemoved), 10 - left);
