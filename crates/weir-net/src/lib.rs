@@ -14,6 +14,7 @@ mod relay;
 mod socket;
 mod stats;
 mod trust;
+pub mod udp;
 mod worker;
 
 pub use admission::{Admitted, ConnectionLimits};

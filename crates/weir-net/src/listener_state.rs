@@ -53,9 +53,19 @@ impl ListenerState {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Its open connections.
+    /// Its open connections and sessions.
     pub fn open_connections(&self) -> i64 {
         self.connections.get()
+    }
+
+    /// A UDP session began; counted as a connection.
+    pub fn session_began(&self) {
+        self.connections.add(1);
+    }
+
+    /// A UDP session ended.
+    pub fn session_ended(&self) {
+        self.connections.add(-1);
     }
 
     pub(crate) const fn connections(&self) -> &Gauge {

@@ -34,12 +34,16 @@ pub(crate) enum End {
     EndpointRemoved,
     /// The endpoint is down, and `on_down` is `close`.
     EndpointDown,
+    /// All answers that a UDP session expects have come.
+    Answered,
+    /// A UDP session gave way to another, as there is no place for more.
+    Evicted,
     /// The gateway stops.
     ShuttingDown,
 }
 
 impl End {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::ClientClosed,
         Self::UpstreamClosed,
         Self::ClientReset,
@@ -55,6 +59,8 @@ impl End {
         Self::Overloaded,
         Self::EndpointRemoved,
         Self::EndpointDown,
+        Self::Answered,
+        Self::Evicted,
         Self::ShuttingDown,
     ];
 
@@ -65,6 +71,8 @@ impl End {
             | Self::UpstreamClosed
             | Self::IdleTimeout
             | Self::HalfCloseTimeout
+            | Self::Answered
+            | Self::Evicted
             | Self::EndpointRemoved => None,
             Self::ClientReset | Self::ClientGone => Some(ErrorCode::ClientGone),
             Self::UpstreamReset | Self::EndpointDown => Some(ErrorCode::UpstreamCut),
@@ -105,6 +113,8 @@ impl End {
             Self::Overloaded => "overloaded",
             Self::EndpointRemoved => "endpoint_removed",
             Self::EndpointDown => "endpoint_down",
+            Self::Answered => "answered",
+            Self::Evicted => "evicted",
             Self::ShuttingDown => "shutting_down",
         }
     }

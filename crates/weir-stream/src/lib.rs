@@ -11,6 +11,7 @@ mod plane;
 mod spec;
 mod stats;
 pub mod tcp;
+pub mod udp;
 mod worker;
 
 pub use plan::*;

@@ -15,7 +15,6 @@ pub struct StreamPlane {
     udp: HashMap<u32, Arc<UdpListener>>,
     pub(crate) trusted: TrustedProxies,
     pub(crate) limits: ConnectionLimits,
-    pub(crate) sessions_max: u32,
     /// By the listeners' names; they live as long as a listener of that name does.
     stats: BTreeMap<Arc<str>, Arc<ListenerStats>>,
 }
@@ -69,7 +68,7 @@ pub(crate) struct TcpListener {
 }
 
 /// A `udp` listener as it runs.
-#[expect(dead_code, reason = "read by the sessions, which come next")]
+#[derive(Clone)]
 pub(crate) struct UdpListener {
     pub(crate) plan: UdpPlan,
     pub(crate) forward: Arc<Upstream>,
@@ -89,7 +88,6 @@ impl StreamPlane {
             udp: HashMap::new(),
             trusted: plan.trusted,
             limits: plan.limits,
-            sessions_max: plan.sessions_max,
             stats: BTreeMap::new(),
         };
         for listener in &plan.listeners {
@@ -129,7 +127,6 @@ impl StreamPlane {
         self.tcp.get(&listener)
     }
 
-    #[expect(dead_code, reason = "read by the sessions, which come next")]
     pub(crate) fn udp(&self, listener: u32) -> Option<&Arc<UdpListener>> {
         self.udp.get(&listener)
     }

@@ -4,11 +4,14 @@ use std::time::Duration;
 use weir_telemetry::{Exposition, Histogram, Kind, Shard, Shards, Tally};
 
 use crate::end::End;
+use crate::udp::{DropReason, Places, UdpTallies};
 
 /// Counters of one listener; they live as long as a listener of that name does.
 #[derive(Debug)]
 pub(crate) struct ListenerStats {
     shards: Shards<ListenerShard>,
+    /// Of UDP sessions.
+    pub(crate) places: Arc<Places>,
 }
 
 #[derive(Debug, Default)]
@@ -18,12 +21,16 @@ struct ListenerShard {
     bytes_out: Tally,
     connect: Histogram,
     duration: Histogram,
+    udp: UdpTallies,
 }
 
 impl ListenerStats {
     /// Zeroes for that many workers and the control side.
     pub(crate) fn new(shards: usize) -> Arc<Self> {
-        Arc::new(Self { shards: Shards::new(shards, ListenerShard::default) })
+        Arc::new(Self {
+            shards: Shards::new(shards, ListenerShard::default),
+            places: Arc::new(Places::new(0)),
+        })
     }
 
     /// A connection is over.
@@ -43,6 +50,11 @@ impl ListenerStats {
     /// An endpoint took a connection.
     pub(crate) fn connected(&self, shard: Shard, took: Duration) {
         self.shards.at(shard).connect.record(took);
+    }
+
+    /// Counters of UDP sessions.
+    pub(crate) fn udp(&self, shard: Shard) -> &UdpTallies {
+        &self.shards.at(shard).udp
     }
 
     fn sum(&self, field: impl Fn(&ListenerShard) -> u64) -> f64 {
@@ -68,7 +80,41 @@ pub(crate) fn collect<'a>(
             }
         }
     }
+    let drops = out.family(
+        "weir_udp_dropped_total",
+        "Datagrams that were not sent on, by listener and reason.",
+        Kind::Counter,
+    );
+    for (name, stats) in listeners.clone() {
+        for reason in DropReason::ALL {
+            let count = stats.sum(|shard| shard.udp.dropped(reason));
+            if count > 0.0 {
+                drops.sample(&[("listener", name), ("reason", reason.as_str())], count);
+            }
+        }
+    }
+    let udp = listeners.clone().filter(|(_, stats)| stats.places.max() > 0);
+    let sessions = out.family("weir_udp_sessions", "UDP sessions that there are, by listener.", Kind::Gauge);
+    for (name, stats) in udp.clone() {
+        sessions.sample(&[("listener", name)], f64::from(stats.places.taken()));
+    }
     type Field = fn(&ListenerShard) -> &Tally;
+    let sums: [(&str, &str, Field); 4] = [
+        ("weir_udp_sessions_total", "UDP sessions that began, by listener.", |shard| &shard.udp.sessions),
+        (
+            "weir_udp_sessions_moved_total",
+            "UDP sessions that went on with another endpoint after a refusal, by listener.",
+            |shard| &shard.udp.moved,
+        ),
+        ("weir_udp_received_total", "Datagrams from clients, by listener.", |shard| &shard.udp.datagrams_in),
+        ("weir_udp_sent_total", "Datagrams for clients, by listener.", |shard| &shard.udp.datagrams_out),
+    ];
+    for (family, help, field) in sums {
+        let samples = out.family(family, help, Kind::Counter);
+        for (name, stats) in udp.clone() {
+            samples.sample(&[("listener", name)], stats.sum(|shard| field(shard).get()));
+        }
+    }
     let sums: [(&str, &str, Field); 2] = [
         ("weir_stream_received_bytes_total", "Bytes passed on from clients, by listener.", |shard| {
             &shard.bytes_in

@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use weir_net::Worker;
+use weir_net::udp::Batch;
 use weir_task::{Live, LiveCache, Snapshot};
 use weir_telemetry::AccessBuffer;
 
@@ -17,6 +18,7 @@ pub struct StreamWorker {
     live: Arc<Live<StreamPlane>>,
     plane: Mutex<LiveCache<StreamPlane>>,
     access: Mutex<AccessBuffer>,
+    datagrams: Mutex<Batch>,
 }
 
 /// How often a worker looks after its own: the log's buffer, the snapshot.
@@ -30,7 +32,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl StreamWorker {
     /// The stream side of `base`; `access` is where its access lines go.
     pub fn new(base: Arc<Worker>, live: Arc<Live<StreamPlane>>, access: AccessBuffer) -> Arc<Self> {
-        Arc::new(Self { base, live, plane: Mutex::default(), access: Mutex::new(access) })
+        Arc::new(Self {
+            base,
+            live,
+            plane: Mutex::default(),
+            access: Mutex::new(access),
+            datagrams: Mutex::default(),
+        })
     }
 
     /// Keeps the house until the worker's runtime ends.
@@ -51,6 +59,11 @@ impl StreamWorker {
 
     pub(crate) fn plane(&self) -> Arc<Snapshot<StreamPlane>> {
         locked(&self.plane).load(&self.live)
+    }
+
+    /// Where datagrams of all listeners pass through.
+    pub(crate) fn datagrams(&self) -> MutexGuard<'_, Batch> {
+        locked(&self.datagrams)
     }
 
     pub(crate) fn access(&self) -> MutexGuard<'_, AccessBuffer> {

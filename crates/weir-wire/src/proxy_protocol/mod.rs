@@ -17,7 +17,7 @@ use thiserror::Error;
 pub use tlv::{Tlv, TlvError, Tlvs};
 pub use v1::LINE_BYTES_MAX;
 pub use v2::HEADER_BYTES_MAX;
-pub use write::{WriteError, write_v1, write_v2};
+pub use write::{WriteError, write_v1, write_v2, write_v2_datagram};
 
 /// What the first bytes of a connection are.
 #[derive(Debug, Clone, PartialEq, Eq)]

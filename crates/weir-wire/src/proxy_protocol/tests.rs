@@ -233,6 +233,19 @@ fn headers_that_are_written_are_read_back() {
     assert!(out.is_empty());
 }
 
+#[test]
+fn a_header_for_datagrams_differs_in_its_transport_alone() {
+    for (from, to, family) in [("1.2.3.4:5", "6.7.8.9:10", 0x12), ("[::1]:5", "[2001:db8::1]:10", 0x22)] {
+        let ends = (address(from).unwrap(), address(to).unwrap());
+        let (mut stream, mut datagram) = (Vec::new(), Vec::new());
+        write_v2(Some(ends), &[], &mut stream).unwrap();
+        write_v2_datagram(ends.0, ends.1, &mut datagram);
+        assert_eq!((datagram[13], header(&datagram).source), (family, Some(ends.0)));
+        stream[13] = family;
+        assert_eq!(stream, datagram);
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_give_an_answer_that_more_bytes_do_not_change(

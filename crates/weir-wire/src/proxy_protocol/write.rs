@@ -38,11 +38,30 @@ pub fn write_v2(
     tlvs: &[Tlv<'_>],
     out: &mut Vec<u8>,
 ) -> Result<(), WriteError> {
+    write_v2_for(STREAM, endpoints, tlvs, out)
+}
+
+/// Appends a header of version 2 for datagrams; source and destination.
+pub fn write_v2_datagram(source: SocketAddr, destination: SocketAddr, out: &mut Vec<u8>) {
+    write_v2_for(DATAGRAM, Some((source, destination)), &[], out)
+        .expect("a header without TLVs is shorter than the bound");
+}
+
+/// The transports of section 2.2.
+const STREAM: u8 = 1;
+const DATAGRAM: u8 = 2;
+
+fn write_v2_for(
+    transport: u8,
+    endpoints: Option<(SocketAddr, SocketAddr)>,
+    tlvs: &[Tlv<'_>],
+    out: &mut Vec<u8>,
+) -> Result<(), WriteError> {
     let addresses = endpoints.map(|(source, destination)| one_family(source.ip(), destination.ip()));
     let (command, family, address_bytes) = match addresses {
         None => (0x20, 0x00, 0),
-        Some((IpAddr::V4(_), _)) => (0x21, 0x11, 12),
-        Some((IpAddr::V6(_), _)) => (0x21, 0x21, 36),
+        Some((IpAddr::V4(_), _)) => (0x21, 0x10 | transport, 12),
+        Some((IpAddr::V6(_), _)) => (0x21, 0x20 | transport, 36),
     };
     let block = address_bytes + tlvs.iter().map(|tlv| 3 + tlv.value.len()).sum::<usize>();
     let bytes = v2::FIXED_BYTES + block;

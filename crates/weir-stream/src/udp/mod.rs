@@ -1,0 +1,18 @@
+//! UDP sessions: who sent what, which endpoint answers it, and when it is over.
+//!
+//! A session begins with a client's datagram, an empty one too (RFC 868 asks the time with one), and has a socket of its
+//! own to its endpoint, so that what others send there reaches nobody and a refusal is told.
+//!
+//! [`serve`] waits, [`Sessions`](sessions::Sessions) moves datagrams, [`Table`](table::Table) keeps order.
+
+mod places;
+mod rules;
+mod serve;
+mod session;
+mod sessions;
+mod stats;
+mod table;
+
+pub(crate) use places::Places;
+pub use serve::serve;
+pub(crate) use stats::{DropReason, UdpTallies};

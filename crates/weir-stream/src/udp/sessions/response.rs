@@ -1,0 +1,93 @@
+use std::io;
+use std::time::{Duration, Instant};
+
+use weir_net::udp::{BATCH, Batch, Outgoing, send_all};
+use weir_upstream::Outcome;
+
+use super::request::reason_of;
+use super::{Sessions, Turn};
+use crate::end::End;
+use crate::udp::table::{SessionId, SessionKey};
+
+/// Datagrams that are taken at a time from an endpoint: most often there is one, and the second try costs less within
+/// the same system call than another would.
+const TAKEN_AT_ONCE: usize = 2;
+
+impl Sessions {
+    /// Takes what an endpoint has sent; the batch holds it until [`Self::send_responses`].
+    pub(super) fn take_responses(&mut self, id: SessionId, batch: &mut Batch, now: Instant) -> Turn {
+        let Some(key) = self.table.key(id).copied() else { return Turn::Done };
+        if batch.room() < TAKEN_AT_ONCE {
+            self.send_responses(batch);
+        }
+        let tallies = self.listener.stats.udp(self.shard);
+        let Some(session) = self.table.get_mut(id) else { return Turn::Done };
+        let Some(open) = session.open() else { return Turn::Done };
+        let from = batch.len();
+        let taken = match batch.receive(&open.socket, TAKEN_AT_ONCE) {
+            Ok(taken) => taken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Done,
+            Err(_) => {
+                // What it held is counted where it ends; nothing else is on its way.
+                let _ended = self.refused(id, now);
+                return Turn::More;
+            }
+        };
+        let is_first = session.responses == 0;
+        for slot in from..batch.len() {
+            self.clients[slot] = Some(key);
+            let datagram = batch.datagram(slot);
+            let (count, bytes) = (u64::from(datagram.count()), datagram.bytes.len() as u64);
+            session.responses += count;
+            session.bytes_out += bytes;
+            tallies.datagrams_out.add(count);
+            self.listener.stats.passed(self.shard, 0, bytes);
+        }
+        if is_first {
+            self.first_answer(id, now);
+        } else {
+            self.table.touch(id, now);
+        }
+        let is_complete = self.table.get(id).is_some_and(|session| self.listener.is_complete(session));
+        if is_complete {
+            self.end(id, End::Answered, now);
+        }
+        Turn::more_if(taken == TAKEN_AT_ONCE)
+    }
+
+    /// An endpoint answers: it is well, and nothing needs to be kept for another.
+    fn first_answer(&mut self, id: SessionId, now: Instant) {
+        self.table.answered(id, now);
+        let Some(session) = self.table.get_mut(id) else { return };
+        let head_after: Duration = now.saturating_duration_since(session.started);
+        let unanswered = session.unanswered.take();
+        self.held_bytes -= unanswered.map_or(0, |unanswered| unanswered.held_bytes);
+        let is_known = session.upstream == self.upstream;
+        if let Some(open) = self.table.get(id).and_then(|session| session.open()).filter(|_| is_known) {
+            self.judge(&open.lease, Outcome::Success { head_after }, now);
+        }
+    }
+
+    /// Sends the answers that were taken, each to its client, from the address that it had sent to.
+    pub(super) fn send_responses(&mut self, batch: &mut Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        let mut answers = [Outgoing::to_peer(&[]); BATCH];
+        for (slot, answer) in answers[..batch.len()].iter_mut().enumerate() {
+            let datagram = batch.datagram(slot);
+            let Some(SessionKey { client, local }) = self.clients[slot] else { continue };
+            *answer = Outgoing {
+                bytes: datagram.bytes,
+                to: Some(client),
+                from: local,
+                segment_bytes: datagram.segment_bytes,
+            };
+        }
+        send_all(&self.socket, &answers[..batch.len()], |slot, error| {
+            let count = u64::from(batch.datagram(slot).count());
+            self.tallies().count_drop(reason_of(error.kind(), error), count);
+        });
+        batch.clear();
+    }
+}

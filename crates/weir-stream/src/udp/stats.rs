@@ -1,0 +1,79 @@
+use weir_telemetry::Tally;
+
+/// Why a datagram was not sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DropReason {
+    /// The session table is full, and no session of this worker could give way.
+    TableFull,
+    /// No endpoint is available, or none became free in time.
+    NoEndpoint,
+    /// Too many datagrams wait for an endpoint.
+    QueueFull,
+    /// Every endpoint refused it.
+    Refused,
+    /// The listener takes no new sessions any more.
+    Draining,
+    /// The kernel's buffer for sending was full.
+    BufferFull,
+    /// It is longer than a datagram may be.
+    Oversize,
+    /// No descriptor was left for a session's socket.
+    NoDescriptor,
+    /// The kernel would not send it, for another reason.
+    SendFailed,
+}
+
+impl DropReason {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::TableFull,
+        Self::NoEndpoint,
+        Self::QueueFull,
+        Self::Refused,
+        Self::Draining,
+        Self::BufferFull,
+        Self::Oversize,
+        Self::NoDescriptor,
+        Self::SendFailed,
+    ];
+
+    /// The word used in metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::TableFull => "table_full",
+            Self::NoEndpoint => "no_endpoint",
+            Self::QueueFull => "queue_full",
+            Self::Refused => "refused",
+            Self::Draining => "draining",
+            Self::BufferFull => "buffer_full",
+            Self::Oversize => "oversize",
+            Self::NoDescriptor => "no_descriptor",
+            Self::SendFailed => "send_failed",
+        }
+    }
+}
+
+/// What the sessions of a listener did on one worker, beside what is counted of connections too.
+#[derive(Debug, Default)]
+pub(crate) struct UdpTallies {
+    /// Sessions that began.
+    pub(crate) sessions: Tally,
+    /// Sessions that went on with another endpoint after a refusal.
+    pub(crate) moved: Tally,
+    /// Datagrams from clients, those that were dropped among them.
+    pub(crate) datagrams_in: Tally,
+    /// Datagrams from endpoints, those that were dropped among them.
+    pub(crate) datagrams_out: Tally,
+    /// Datagrams that were not sent on, by [`DropReason`].
+    pub(crate) dropped: [Tally; DropReason::ALL.len()],
+}
+
+impl UdpTallies {
+    /// Datagrams that were not sent on for this reason.
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].get()
+    }
+
+    pub(super) fn count_drop(&self, reason: DropReason, count: u64) {
+        self.dropped[reason as usize].add(count);
+    }
+}
