@@ -75,6 +75,10 @@ pub struct EndpointStatus {
     pub failures_in_a_row: u32,
     /// How often it was paused.
     pub ejections: u64,
+    /// Bytes that tcp and udp listeners relayed to it.
+    pub bytes_to: u64,
+    /// Bytes that tcp and udp listeners relayed from it.
+    pub bytes_from: u64,
     /// What is left of its pause.
     pub ejected_for: Option<Duration>,
     /// Average latency, kept by `least_time` only.
@@ -135,6 +139,8 @@ impl Upstream {
                     failures: FailureKind::ALL.map(|kind| (kind, endpoint.failures(kind))),
                     failures_in_a_row: endpoint.vitals.streak(),
                     ejections: endpoint.ejections(),
+                    bytes_to: endpoint.bytes_to(),
+                    bytes_from: endpoint.bytes_from(),
                     ejected_for: endpoint.vitals.ejected_until().map(|u| u.saturating_duration_since(now)),
                     latency: endpoint.ewma().read(now).map(|us| Duration::from_secs_f32(us / 1e6)),
                     last_check: endpoint.vitals.last_check(),

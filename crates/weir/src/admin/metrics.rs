@@ -62,11 +62,14 @@ fn revisions(gateway: &Gateway, out: &mut Exposition) {
 fn listeners(gateway: &Gateway, out: &mut Exposition) {
     // A listener may have several addresses.
     let mut open: BTreeMap<String, i64> = BTreeMap::new();
-    for (name, _, connections) in gateway.listeners() {
-        *open.entry(name).or_default() += connections;
+    for row in gateway.listeners() {
+        *open.entry(row.name).or_default() += row.open;
     }
-    let family =
-        out.family("weir_listener_connections", "Open client connections, by listener.", Kind::Gauge);
+    let family = out.family(
+        "weir_listener_connections",
+        "Open client connections, or sessions, by listener.",
+        Kind::Gauge,
+    );
     for (name, connections) in open {
         family.sample(&[("listener", &name)], connections as f64);
     }
@@ -136,6 +139,18 @@ fn each(upstream: &str, endpoint: &EndpointStatus, out: &mut Exposition) {
         out.family(&format!("weir_endpoint_{name}"), help, kind).sample(&labels, value);
     };
     put("requests_total", "Requests sent, by endpoint.", Kind::Counter, endpoint.requests as f64);
+    put(
+        "relayed_to_bytes_total",
+        "Bytes relayed to it by tcp and udp listeners, by endpoint.",
+        Kind::Counter,
+        endpoint.bytes_to as f64,
+    );
+    put(
+        "relayed_from_bytes_total",
+        "Bytes relayed from it by tcp and udp listeners, by endpoint.",
+        Kind::Counter,
+        endpoint.bytes_from as f64,
+    );
     put("in_flight", "Requests in flight, by endpoint.", Kind::Gauge, f64::from(endpoint.in_flight));
     put("weight", "The weight in force, by endpoint.", Kind::Gauge, f64::from(endpoint.weight_now) / 100.0);
     put(

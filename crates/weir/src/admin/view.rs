@@ -10,7 +10,7 @@ use weir_upstream::{AdminState, CheckResult, Upstream};
 
 use super::{config, policy};
 use crate::plan::{ActionPlan, RoutePlan};
-use crate::run::Gateway;
+use crate::run::{Gateway, ListenerRow};
 
 /// `/api/v1/status`.
 pub(super) fn status(gateway: &Gateway) -> Value {
@@ -121,7 +121,7 @@ fn phase(gateway: &Gateway) -> &'static str {
 }
 
 fn listeners(gateway: &Gateway) -> Vec<Value> {
-    let row = |(name, address, open): (String, String, i64)| json!({ "name": name, "address": address, "connections": open, "state": "up" });
+    let row = |row: ListenerRow| json!({ "name": row.name, "address": row.address, "takes": row.takes, "connections": row.open, "state": "up" });
     gateway.listeners().into_iter().map(row).collect()
 }
 
@@ -190,6 +190,8 @@ fn endpoint_view(endpoint: &EndpointStatus) -> Value {
         "failures": Value::Object(failures.collect()),
         "failures_in_a_row": endpoint.failures_in_a_row,
         "ejections": endpoint.ejections,
+        "bytes_to": endpoint.bytes_to,
+        "bytes_from": endpoint.bytes_from,
         "ejected_for_ms": endpoint.ejected_for.map(millis),
         "latency_ms": endpoint.latency.map(millis),
         "last_check": endpoint.last_check.as_ref().map(check),

@@ -87,11 +87,7 @@ watch: off
 fn print_what_to_try(gateway: &run::Gateway) {
     let addresses = gateway.listeners();
     let address = |name: &str| {
-        addresses
-            .iter()
-            .find(|(known, ..)| known == name)
-            .map_or("?", |(_, address, _)| address.as_str())
-            .to_owned()
+        addresses.iter().find(|row| row.name == name).map_or("?", |row| row.address.as_str()).to_owned()
     };
     let web = address("web");
     let admin = gateway.admin_address().unwrap_or_else(|| "127.0.0.1:9090".to_owned());

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use weir_net::BindAddress;
 use weir_route::FieldLookup;
 
-use crate::plan::RootPlan;
+use crate::plan::{RootPlan, TakesPlan};
 
 /// A request that somebody wonders about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,7 +82,9 @@ impl Question {
         plan: &'p RootPlan,
         authority: &str,
     ) -> Result<(&'p str, Assumed), String> {
-        let names = || plan.listeners.keys().map(|name| &**name);
+        // Only requests have routes.
+        let http = || plan.listeners.iter().filter(|(_, listener)| matches!(listener.takes, TakesPlan::Http));
+        let names = || http().map(|(name, _)| &**name);
         if let Some(wanted) = &self.listener {
             let listed = names().collect::<Vec<_>>().join(", ");
             return names()
@@ -93,10 +95,10 @@ impl Question {
         let port = self.port(authority);
         let has_port =
             |bind: &BindAddress| matches!(bind, BindAddress::Tcp(address) if Some(address.port()) == port);
-        let by_port = plan.listeners.iter().find(|(_, listener)| listener.bind.iter().any(has_port));
+        let by_port = http().find(|(_, listener)| listener.bind.iter().any(has_port));
         by_port
             .map(|(name, _)| (&**name, false))
-            .or_else(|| names().next().map(|name| (name, plan.listeners.len() > 1)))
+            .or_else(|| names().next().map(|name| (name, names().count() > 1)))
             .ok_or_else(|| "there is no listener".to_owned())
     }
 

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
 use weir_http::{FormerPlanes, HttpShared, HttpStats, HttpWorker, Plane};
-use weir_net::{
-    BindAddress, BindError, ConnectionStats, DescriptorLimit, ListenerState, Worker, WorkerShared,
-};
+use weir_net::{BindError, ConnectionStats, DescriptorLimit, Worker, WorkerShared};
 use weir_stream::{StreamPlane, StreamWorker};
 use weir_task::{Drain, Live, Phase};
 use weir_telemetry::{AccessLog, Level, Log, Registry, Shard, Value};
@@ -58,6 +56,17 @@ struct State {
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     upkeep: Upkeep,
     plan: Arc<RootPlan>,
+}
+
+/// A listener at one of its addresses.
+pub(crate) struct ListenerRow {
+    pub(crate) name: String,
+    /// With the port that the kernel chose.
+    pub(crate) address: String,
+    /// `http`, `tcp` or `udp`.
+    pub(crate) takes: &'static str,
+    /// Open connections, or sessions.
+    pub(crate) open: i64,
 }
 
 /// Why a start failed.
@@ -260,13 +269,16 @@ impl Gateway {
         self.state().upstreams.values().cloned().collect()
     }
 
-    /// Names, addresses and open connections of the listeners.
-    pub(crate) fn listeners(&self) -> Vec<(String, String, i64)> {
+    /// The listeners, a row for each address.
+    pub(crate) fn listeners(&self) -> Vec<ListenerRow> {
         let state = self.state();
-        let row = |(name, address, listener): (&Arc<str>, &BindAddress, &ListenerState)| {
-            (name.to_string(), address.to_string(), listener.open_connections())
-        };
-        state.listeners.iter().map(row).collect()
+        let rows = state.listeners.iter().map(|(name, address, listener, serves)| ListenerRow {
+            name: name.to_string(),
+            address: address.to_string(),
+            takes: serves.as_str(),
+            open: listener.open_connections(),
+        });
+        rows.collect()
     }
 
     /// Where the admin address listens; none where it is off.

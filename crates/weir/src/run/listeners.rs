@@ -5,21 +5,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot;
-use weir_net::{BindAddress, BindError, Listener, ListenerState, Pending};
+use weir_net::{BindAddress, BindError, ListenerState};
 use weir_telemetry::{Level, Log, Value};
 
+use super::bound::{Bound, Transport, Unheard, WorkerSocket};
 use super::worker::{Command, Serves, WorkerThread};
 use crate::plan::{ListenerPlan, TakesPlan};
 
 /// An address as written; with the listener's name where the kernel chooses the port, for then it is not one address.
-type Key = (BindAddress, Option<Arc<str>>);
+type Key = (Transport, BindAddress, Option<Arc<str>>);
 
 /// All listeners.
 #[derive(Default)]
 pub(super) struct Listeners {
     running: BTreeMap<Key, Running>,
     /// No longer wanted, but not let go of by every worker yet.
-    closing: Vec<(Key, Weak<Listener>)>,
+    closing: Vec<Closing>,
     /// What planes find the settings of listeners by; a name keeps its id for the process's life.
     ids: HashMap<Arc<str>, u32>,
     /// Workers that still accept, over all listeners; one that is retired counts until its queue is empty.
@@ -27,7 +28,7 @@ pub(super) struct Listeners {
 }
 
 struct Running {
-    listener: Arc<Listener>,
+    bound: Arc<Bound>,
     state: Arc<ListenerState>,
     serves: Serves,
 }
@@ -36,22 +37,29 @@ impl Serves {
     fn of(takes: &TakesPlan) -> Self {
         match takes {
             TakesPlan::Http => Self::Http,
-            TakesPlan::Tcp(_) | TakesPlan::Udp(_) => Self::Tcp,
+            TakesPlan::Tcp(_) => Self::Tcp,
+            TakesPlan::Udp(_) => Self::Udp,
         }
     }
+}
+
+struct Closing {
+    key: Key,
+    bound: Weak<Bound>,
+    state: Arc<ListenerState>,
 }
 
 /// Addresses that a new configuration wants and that are not listened on yet; dropping it leaves no trace.
 pub(super) struct Prepared(Vec<(Key, Incoming)>);
 
 enum Incoming {
-    Bound(Pending),
-    /// Not yet wanted again when its last arrivals were awaited.
-    Revived(Arc<Listener>),
+    Unheard(Unheard),
+    /// Wanted again before every worker had let go of it; what it was known as until then.
+    Revived(Arc<Bound>, Arc<ListenerState>),
 }
 
 /// Addresses that are listened on and that no worker accepts from yet.
-pub(super) struct Listening(HashMap<Key, Arc<Listener>>);
+pub(super) struct Listening(HashMap<Key, Arc<Bound>>);
 
 impl Prepared {
     /// Listens.
@@ -61,16 +69,20 @@ impl Prepared {
     /// Where another process was faster than us; nothing has changed then.
     pub(super) fn listen(self) -> Result<Listening, BindError> {
         let listen = |(key, incoming)| match incoming {
-            Incoming::Bound(pending) => Ok((key, Arc::new(pending.listen()?))),
-            Incoming::Revived(listener) => Ok((key, listener)),
+            Incoming::Unheard(unheard) => Ok((key, Arc::new(unheard.listen()?))),
+            Incoming::Revived(bound, former) => {
+                // What still runs there ends by itself, but listens no more.
+                former.hand_over();
+                Ok((key, bound))
+            }
         };
         self.0.into_iter().map(listen).collect::<Result<_, _>>().map(Listening)
     }
 }
 
-fn key(name: &Arc<str>, bind: &BindAddress) -> Key {
+fn key(name: &Arc<str>, plan: &ListenerPlan, bind: &BindAddress) -> Key {
     let chosen_by_kernel = matches!(bind, BindAddress::Tcp(address) if address.port() == 0);
-    (bind.clone(), chosen_by_kernel.then(|| Arc::clone(name)))
+    (Transport::of(plan), bind.clone(), chosen_by_kernel.then(|| Arc::clone(name)))
 }
 
 impl Listeners {
@@ -90,7 +102,7 @@ impl Listeners {
             let former = plan
                 .bind
                 .iter()
-                .filter_map(|bind| self.running.get(&key(name, bind)))
+                .filter_map(|bind| self.running.get(&key(name, plan, bind)))
                 .map(|running| Arc::clone(&running.state.name))
                 .find(|former| !plans.contains_key(former));
             if let Some(id) = former.and_then(|former| self.ids.remove(&former)) {
@@ -105,18 +117,20 @@ impl Listeners {
         plans: &BTreeMap<Arc<str>, ListenerPlan>,
         workers: usize,
     ) -> Result<Prepared, BindError> {
-        self.closing.retain(|(_, listener)| listener.strong_count() > 0);
+        self.closing.retain(|closing| closing.bound.strong_count() > 0);
         let mut added = Vec::new();
         for (name, plan) in plans {
             for bind in &plan.bind {
-                let key = key(name, bind);
+                let key = key(name, plan, bind);
                 if self.running.contains_key(&key) {
                     continue;
                 }
-                let closing = self.closing.iter().find(|(closing, _)| *closing == key);
-                let incoming = match closing.and_then(|(_, listener)| listener.upgrade()) {
-                    Some(listener) => Incoming::Revived(listener),
-                    None => Incoming::Bound(Pending::bind(bind, workers, plan.unix_mode)?),
+                let mut closing = self.closing.iter().filter(|closing| closing.key == key);
+                let revived =
+                    closing.find_map(|closing| Some((closing.bound.upgrade()?, Arc::clone(&closing.state))));
+                let incoming = match revived {
+                    Some((bound, former)) => Incoming::Revived(bound, former),
+                    None => Incoming::Unheard(Unheard::bind(bind, plan, workers)?),
                 };
                 added.push((key, incoming));
             }
@@ -129,8 +143,10 @@ impl Listeners {
         &mut self,
         plans: &BTreeMap<Arc<str>, ListenerPlan>,
     ) -> Vec<Arc<ListenerState>> {
-        let wanted: HashSet<Key> =
-            plans.iter().flat_map(|(name, plan)| plan.bind.iter().map(|bind| key(name, bind))).collect();
+        let wanted: HashSet<Key> = plans
+            .iter()
+            .flat_map(|(name, plan)| plan.bind.iter().map(|bind| key(name, plan, bind)))
+            .collect();
         let unwanted = self.running.extract_if(.., |key, _| !wanted.contains(key));
         let unwanted: Vec<(Key, Running)> = unwanted.collect();
         unwanted.into_iter().map(|(key, running)| self.retire(key, running)).collect()
@@ -138,9 +154,10 @@ impl Listeners {
 
     /// Workers then empty its queue and let go of the sockets.
     fn retire(&mut self, key: Key, running: Running) -> Arc<ListenerState> {
-        running.listener.stop_greeting();
+        running.bound.stop_greeting();
         running.state.retire();
-        self.closing.push((key, Arc::downgrade(&running.listener)));
+        let state = Arc::clone(&running.state);
+        self.closing.push(Closing { key, bound: Arc::downgrade(&running.bound), state });
         running.state
     }
 
@@ -155,39 +172,39 @@ impl Listeners {
         for (name, plan) in plans {
             let serves = Serves::of(&plan.takes);
             for bind in &plan.bind {
-                let key = key(name, bind);
-                let listener = match (self.running.get(&key), listening.0.remove(&key)) {
+                let key = key(name, plan, bind);
+                let bound = match (self.running.get(&key), listening.0.remove(&key)) {
                     (Some(same), _) if same.state.name == *name && same.serves == serves => continue,
                     // The address has a new name, or takes something else: it goes on listening, what it accepts is
                     // the new listener's.
                     (Some(former), _) => {
                         former.state.hand_over();
-                        Arc::clone(&former.listener)
+                        Arc::clone(&former.bound)
                     }
-                    (None, Some(listener)) => {
-                        listener.greet();
-                        listener
+                    (None, Some(bound)) => {
+                        bound.greet();
+                        bound
                     }
                     (None, None) => continue,
                 };
                 let state = ListenerState::new(self.id(name), Arc::clone(name));
-                self.hand_out_all(&listener, serves, &state, workers, log);
-                self.running.insert(key, Running { listener, state, serves });
+                self.hand_out_all(&bound, serves, &state, workers, log);
+                self.running.insert(key, Running { bound, state, serves });
             }
         }
     }
 
     fn hand_out_all(
         &self,
-        listener: &Arc<Listener>,
+        bound: &Arc<Bound>,
         serves: Serves,
         state: &Arc<ListenerState>,
         workers: &[WorkerThread],
         log: &Log,
     ) {
         for (index, worker) in workers.iter().enumerate() {
-            match listener.socket(index) {
-                Ok(socket) => self.hand_out(worker, socket, serves, state, listener),
+            match bound.socket(index) {
+                Ok(socket) => self.hand_out(worker, socket, serves, state, bound),
                 // This worker accepts nothing here, but the others do.
                 Err(error) => {
                     let fields =
@@ -202,20 +219,20 @@ impl Listeners {
     fn hand_out(
         &self,
         worker: &WorkerThread,
-        socket: weir_net::ListenerSocket,
+        socket: WorkerSocket,
         serves: Serves,
         state: &Arc<ListenerState>,
-        listener: &Arc<Listener>,
+        bound: &Arc<Bound>,
     ) {
         let (done, wait) = oneshot::channel();
-        worker.send(Command::Accept { socket, serves, state: Arc::clone(state), done });
-        let listener = Arc::clone(listener);
+        worker.send(Command::Serve { socket, serves, state: Arc::clone(state), done });
+        let bound = Arc::clone(bound);
         let accepting = Arc::clone(&self.accepting);
         accepting.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             let _ended = wait.await;
             // Only now: closing one socket of a group resets what waits in its queue.
-            drop(listener);
+            drop(bound);
             accepting.fetch_sub(1, Ordering::Relaxed);
         });
     }
@@ -226,15 +243,15 @@ impl Listeners {
     }
 
     /// Names, addresses with the ports that the kernel chose, and states.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &BindAddress, &ListenerState)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, BindAddress, &ListenerState, Serves)> {
         self.running
             .values()
-            .map(|running| (&running.state.name, running.listener.address(), &*running.state))
+            .map(|running| (&running.state.name, running.bound.address(), &*running.state, running.serves))
     }
 
     /// Names with addresses.
     pub(super) fn places(&self) -> BTreeSet<(Arc<str>, String)> {
-        self.iter().map(|(name, address, _)| (Arc::clone(name), address.to_string())).collect()
+        self.iter().map(|(name, address, ..)| (Arc::clone(name), address.to_string())).collect()
     }
 
     /// Stops all accepting; what the kernel has taken in is still served.

@@ -1,5 +1,6 @@
 //! The running gateway: workers, listeners, the published plane, reloads, the way out.
 
+mod bound;
 mod compile;
 mod gateway;
 mod listeners;
@@ -7,5 +8,5 @@ mod process;
 mod reload_stats;
 mod worker;
 
-pub(crate) use gateway::Gateway;
+pub(crate) use gateway::{Gateway, ListenerRow};
 pub(crate) use process::{Rejected, Reloads, Source, run};

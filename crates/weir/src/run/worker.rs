@@ -13,10 +13,12 @@ use weir_http::HttpWorker;
 use weir_net::{ListenerSocket, ListenerState, Socket, Worker, is_out_of_descriptors};
 use weir_stream::StreamWorker;
 
+use super::bound::WorkerSocket;
+
 /// What the control side asks of a worker.
 pub(super) enum Command {
-    /// Accept from this socket until the listener is retired; then say so.
-    Accept { socket: ListenerSocket, serves: Serves, state: Arc<ListenerState>, done: oneshot::Sender<()> },
+    /// Serve what comes to this socket until the listener is retired; then say so.
+    Serve { socket: WorkerSocket, serves: Serves, state: Arc<ListenerState>, done: oneshot::Sender<()> },
     /// Look again at which listeners are retired, and keep connections to these endpoints only.
     Review { endpoints: Arc<HashSet<u32>> },
 }
@@ -26,6 +28,18 @@ pub(super) enum Command {
 pub(super) enum Serves {
     Http,
     Tcp,
+    Udp,
+}
+
+impl Serves {
+    /// The key in the configuration.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
 }
 
 /// What one worker serves with.
@@ -87,10 +101,10 @@ async fn obey(planes: Planes, mut commands: mpsc::UnboundedReceiver<Command>) {
     let retired = Arc::new(tokio::sync::Notify::new());
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Accept { socket, serves, state, done } => {
-                let accepting = accept(socket, serves, state, planes.clone(), Arc::clone(&retired));
+            Command::Serve { socket, serves, state, done } => {
+                let serving = serve(socket, serves, state, planes.clone(), Arc::clone(&retired));
                 tokio::spawn(async move {
-                    accepting.await;
+                    serving.await;
                     let _nobody_waits = done.send(());
                 });
             }
@@ -104,13 +118,33 @@ async fn obey(planes: Planes, mut commands: mpsc::UnboundedReceiver<Command>) {
     }
 }
 
+async fn serve(
+    socket: WorkerSocket,
+    serves: Serves,
+    state: Arc<ListenerState>,
+    planes: Planes,
+    retired: Arc<tokio::sync::Notify>,
+) {
+    match socket {
+        WorkerSocket::Stream(socket) => accept(socket, serves, state, planes, retired).await,
+        WorkerSocket::Udp(socket) => {
+            let serving =
+                weir_stream::udp::serve(socket, Arc::clone(&state), Arc::clone(&planes.stream), retired);
+            if let Err(error) = serving.await {
+                planes.base.log_accept_failure(&state, &error);
+            }
+        }
+    }
+}
+
 impl Planes {
     /// Serves one connection to its end, beside whatever else is served.
     fn serve(&self, serves: Serves, socket: Socket, peer: Option<SocketAddr>, state: &Arc<ListenerState>) {
         let state = Arc::clone(state);
         match serves {
             Serves::Http => tokio::spawn(weir_http::serve(socket, peer, state, Arc::clone(&self.http))),
-            Serves::Tcp => {
+            // Datagrams are no connections, and come another way.
+            Serves::Tcp | Serves::Udp => {
                 tokio::spawn(weir_stream::tcp::serve(socket, peer, state, Arc::clone(&self.stream)))
             }
         };

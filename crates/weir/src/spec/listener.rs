@@ -84,7 +84,6 @@ fn takes(section: &Section, name: &str, upstreams: &[Arc<str>], problems: &Probl
             (TakesPlan::Tcp(Box::new(plan)), upstreams)
         }
         Some(("udp", node)) => {
-            root::not_yet(section, "udp", "listeners for UDP are not there yet", problems);
             let Decoded { plan, upstreams } = UdpPlan::decode(node, problems);
             (TakesPlan::Udp(plan), upstreams)
         }
