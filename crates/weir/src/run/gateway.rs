@@ -231,10 +231,7 @@ impl Gateway {
         self.log.reconfigure(&plan.log.service_name, plan.log.level, plan.log.format);
         let unmet = self.needing_restart(&plan);
         state.plan = plan;
-        let endpoints = endpoint_ids(&state.upstreams);
-        for thread in &state.threads {
-            thread.send(Command::Review { endpoints: Arc::clone(&endpoints) });
-        }
+        self.ask_for_review(state);
         self.revision.store(revision, Ordering::Relaxed);
         for key in unmet {
             self.log.event(Level::Warn, "restart_needed", &[("key", Value::Str(key))]);
@@ -301,10 +298,7 @@ impl Gateway {
         {
             let mut state = self.state();
             state.listeners.retire_all();
-            let endpoints = endpoint_ids(&state.upstreams);
-            for thread in &state.threads {
-                thread.send(Command::Review { endpoints: Arc::clone(&endpoints) });
-            }
+            self.ask_for_review(&state);
         }
         let mut looks = tokio::time::interval(Duration::from_millis(10));
         loop {
@@ -321,6 +315,16 @@ impl Gateway {
         let joined = tokio::task::spawn_blocking(move || threads.iter_mut().for_each(WorkerThread::join));
         let _panicked = joined.await;
         self.log.event(Level::Info, "stopped", &[("connections_cut", Value::I64(cut))]);
+    }
+
+    /// Lets the workers look at what has changed.
+    fn ask_for_review(&self, state: &State) {
+        let endpoints = endpoint_ids(&state.upstreams);
+        for (index, thread) in (0_u64..).zip(&state.threads) {
+            if !thread.send(Command::Review { endpoints: Arc::clone(&endpoints) }) {
+                self.log.event(Level::Error, "worker_hangs", &[("worker", Value::U64(index))]);
+            }
+        }
     }
 
     /// Whether every listening socket has been closed, its queue drained before.

@@ -50,16 +50,20 @@ pub(super) struct Planes {
     pub(super) stream: Arc<StreamWorker>,
 }
 
+/// Commands that wait for a worker: some hundred reloads, each of which asks for one review and, of new listeners, for
+/// one serving each.
+const COMMANDS_QUEUED_MAX: usize = 1_024;
+
 /// A worker as the control side sees it.
 pub(super) struct WorkerThread {
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::Sender<Command>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl WorkerThread {
     /// Starts the thread; `stop` ends it.
     pub(super) fn start(index: usize, planes: Planes, mut stop: weir_task::DrainSignal) -> io::Result<Self> {
-        let (commands, receiver) = mpsc::unbounded_channel();
+        let (commands, receiver) = mpsc::channel(COMMANDS_QUEUED_MAX);
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -83,9 +87,10 @@ impl WorkerThread {
         Ok(Self { commands, thread: Some(thread) })
     }
 
-    /// Asks for something; a worker that is gone has nothing to do.
-    pub(super) fn send(&self, command: Command) {
-        let _gone = self.commands.send(command);
+    /// Asks for something; a worker that is gone has nothing to do. False where one has not taken up what it was asked
+    /// for so long that its queue is full: it hangs.
+    pub(super) fn send(&self, command: Command) -> bool {
+        !matches!(self.commands.try_send(command), Err(mpsc::error::TrySendError::Full(_)))
     }
 
     /// Waits for the thread to end.
@@ -97,7 +102,7 @@ impl WorkerThread {
     }
 }
 
-async fn obey(planes: Planes, mut commands: mpsc::UnboundedReceiver<Command>) {
+async fn obey(planes: Planes, mut commands: mpsc::Receiver<Command>) {
     let retired = Arc::new(tokio::sync::Notify::new());
     while let Some(command) = commands.recv().await {
         match command {
