@@ -38,11 +38,27 @@ pub(super) fn http(to: SocketAddr, method: &str, path: &str) -> anyhow::Result<(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
+    let mut answer = Vec::new();
+    let mut room = [0; 4096];
+    // The floor knows nothing of `Connection: close`, so the length tells the end as well.
+    while !is_complete(&answer) {
+        match stream.read(&mut room)? {
+            0 => break,
+            received => answer.extend_from_slice(&room[..received]),
+        }
+    }
+    let answer = String::from_utf8(answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no complete answer")?;
     let status = head.split(' ').nth(1).context("no status")?.parse()?;
     Ok((status, body.to_owned()))
+}
+
+/// Whether an answer with a length has arrived in full.
+fn is_complete(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    length.and_then(|length| length.trim().parse().ok()).is_some_and(|length: usize| body.len() >= length)
 }
 
 fn echo(mut stream: TcpStream) -> anyhow::Result<()> {
@@ -63,4 +79,17 @@ fn datagram(to: SocketAddr) -> anyhow::Result<()> {
     let received = socket.recv(&mut back)?;
     ensure!(&back[..received] == MESSAGE, "the echo differs");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_complete_with_its_last_byte() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+        assert!(is_complete(answer));
+        assert!(!is_complete(&answer[..answer.len() - 1]));
+        assert!(!is_complete(b"HTTP/1.1 200 OK\r\n\r\nuntil the end"));
+    }
 }
