@@ -247,6 +247,8 @@ fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<RawSocket> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    // What is accepted inherits it: answers are written whole, and waiting for more would only delay the last part.
+    socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)

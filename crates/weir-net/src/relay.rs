@@ -96,7 +96,7 @@ impl Relay {
         self
     }
 
-    /// Passes on what there is; ready when both directions have ended or one failed.
+    /// Passes on what there is; ready when both directions have ended or one failed, and then both are to be closed.
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -104,8 +104,8 @@ impl Relay {
         upstream: &mut Socket,
         spares: &Spares,
     ) -> Poll<RelayEnd> {
-        let up = self.to_upstream.poll(cx, client, upstream, spares);
-        let down = self.to_client.poll(cx, upstream, client, spares);
+        let up = self.to_upstream.poll(cx, client, upstream, spares, self.to_client.state);
+        let down = self.to_client.poll(cx, upstream, client, spares, self.to_upstream.state);
         match (up, down) {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(RelayEnd::Finished),
             (Poll::Ready(Err(FlowError::Source(e))), _) | (_, Poll::Ready(Err(FlowError::Sink(e)))) => {
@@ -152,12 +152,15 @@ impl Flow {
         source: &mut Socket,
         sink: &mut Socket,
         spares: &Spares,
+        other: FlowState,
     ) -> Poll<Result<(), FlowError>> {
         let mut turn = TURN_BYTES;
         loop {
             ready!(self.flush(cx, sink)).map_err(FlowError::Sink)?;
             match self.state {
                 FlowState::Ended => return Poll::Ready(Ok(())),
+                // Both sockets are closed next, which tells the same.
+                FlowState::Ending if other == FlowState::Ended => self.state = FlowState::Ended,
                 FlowState::Ending => {
                     // A peer that has gone already cannot be told; its own direction says so.
                     let _gone = ready!(sink.poll_shutdown(cx));

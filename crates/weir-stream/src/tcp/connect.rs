@@ -3,44 +3,25 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use weir_base::ByteSize;
-use weir_net::{Buffer, Socket};
+use weir_net::{Buffer, Relay, Socket};
 use weir_upstream::{DialError, Lease, Outcome, PickError, PickRequest, Tried, Upstream, dial};
 use weir_wire::proxy_protocol::{Tlv, Tlvs, write_v1, write_v2};
 
 use super::connection::Connection;
+use super::relay::{Joined, Terms};
+use crate::SendProxyProtocol;
 use crate::end::End;
 use crate::plane::TcpListener;
-use crate::{OnDown, OnRemove, SendProxyProtocol};
-
-/// Two sides that are joined, and what the joint keeps of the configuration.
-pub(super) struct Joined {
-    pub(super) upstream: Socket,
-    pub(super) lease: Lease,
-    /// What the endpoint is told first: a PROXY header, and what was read ahead.
-    pub(super) first: Buffer,
-    pub(super) terms: Terms,
-}
-
-/// What bounds a relay; copied, so that a long one keeps no old configuration.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Terms {
-    pub(super) idle: Duration,
-    pub(super) half_closed: Duration,
-    pub(super) on_remove: OnRemove,
-    pub(super) on_down: OnDown,
-    pub(super) upload: Option<u64>,
-    pub(super) download: Option<u64>,
-}
 
 /// Connects to one endpoint of the upstream after the other until one takes the connection.
 pub(super) async fn connect(
     connection: &mut Connection,
     listener: &TcpListener,
     upstream: &Arc<Upstream>,
-) -> Result<Joined, End> {
+) -> Result<Box<Joined>, End> {
     let begun = Instant::now();
     let mut tried = Tried::new();
     let mut last = End::NoEndpoint;
@@ -110,7 +91,7 @@ async fn pick(
     .await
 }
 
-fn join(connection: &mut Connection, listener: &TcpListener, upstream: Socket, lease: Lease) -> Joined {
+fn join(connection: &mut Connection, listener: &TcpListener, upstream: Socket, lease: Lease) -> Box<Joined> {
     let plan = &listener.plan;
     connection.client.set_options(plan.options.keepalive, plan.options.user_timeout);
     upstream.set_options(plan.options.keepalive, plan.options.user_timeout);
@@ -127,16 +108,17 @@ fn join(connection: &mut Connection, listener: &TcpListener, upstream: Socket, l
         }
         None => {}
     }
+    connection.declared = None;
+    let rates = [plan.upload_rate, plan.download_rate].map(|rate| rate.map(ByteSize::bytes));
+    let spare = connection.worker.base.spares.buffers.take();
+    let relay = Relay::new(first, spare).limited(rates[0], rates[1], Instant::now());
     let terms = Terms {
         idle: plan.idle_timeout,
         half_closed: plan.half_close_timeout,
         on_remove: plan.on_remove,
         on_down: plan.on_down,
-        upload: plan.upload_rate.map(ByteSize::bytes),
-        download: plan.download_rate.map(ByteSize::bytes),
     };
-    connection.declared = None;
-    Joined { upstream, lease, first, terms }
+    Box::new(Joined::new(upstream, lease, relay, terms))
 }
 
 /// Writes the PROXY header that tells the endpoint who the client is.

@@ -16,6 +16,7 @@ use crate::end::End;
 use crate::plane::TcpListener;
 use connection::Connection;
 use opening::Opening;
+use relay::Joined;
 
 /// Serves one client connection to its end.
 ///
@@ -74,7 +75,7 @@ fn admit(
 
 /// What the time before the relay came to.
 enum Opened {
-    Joined(connect::Joined),
+    Joined(Box<Joined>),
     Ended(End),
     /// It had no good PROXY header, or was closed before it had said for whom it connects.
     NotAClient,

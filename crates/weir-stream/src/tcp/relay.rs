@@ -1,13 +1,12 @@
 //! The two sides joined, until both have ended or something ends them.
 
 use std::future::poll_fn;
-use std::task::Poll;
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use weir_net::{Relay, RelayEnd, RelayEnds, RelayTotals};
-use weir_upstream::{Endpoint, EndpointState};
+use weir_net::{Relay, RelayEnd, RelayEnds, RelayTotals, Socket};
+use weir_upstream::{Endpoint, EndpointState, Lease};
 
-use super::connect::{Joined, Terms};
 use super::connection::Connection;
 use crate::end::End;
 use crate::{OnDown, OnRemove};
@@ -15,47 +14,79 @@ use crate::{OnDown, OnRemove};
 /// Counters are told of bytes in steps of this size, and at the end.
 const TOLD_BYTES: u64 = 1 << 20;
 
+/// Two sides that are joined: all that there is of a connection while it is relayed, beside its [`Connection`].
+pub(super) struct Joined {
+    upstream: Socket,
+    lease: Lease,
+    relay: Relay,
+    terms: Terms,
+    progress: Progress,
+}
+
+/// What bounds a relay; copied, so that a long one keeps no old configuration.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) idle: Duration,
+    pub(super) half_closed: Duration,
+    pub(super) on_remove: OnRemove,
+    pub(super) on_down: OnDown,
+}
+
+impl Joined {
+    pub(super) fn new(upstream: Socket, lease: Lease, relay: Relay, terms: Terms) -> Self {
+        Self { upstream, lease, relay, terms, progress: Progress::default() }
+    }
+}
+
 /// Relays until the end, and records it.
-pub(super) async fn relay(mut connection: Box<Connection>, joined: Joined) {
-    let Joined { mut upstream, lease, first, terms } = joined;
-    let now = Instant::now();
-    let spare = connection.worker.base.spares.buffers.take();
-    let mut relay = Relay::new(first, spare).limited(terms.upload, terms.download, now);
-    let mut progress = Progress::default();
-    connection.deadline.set(now, terms.idle);
-    let end = poll_fn(|cx| {
-        let worker = &connection.worker;
-        if let Poll::Ready(end) = relay.poll(cx, &mut connection.client, &mut upstream, &worker.base.spares) {
-            return Poll::Ready(progress.judge(&end));
+pub(super) async fn relay(mut connection: Box<Connection>, mut joined: Box<Joined>) {
+    connection.deadline.set(Instant::now(), joined.terms.idle);
+    let end = poll_fn(|cx| joined.poll(cx, &mut connection)).await;
+    joined.tell(&connection);
+    joined.relay.free(&connection.worker.base.spares);
+    if !matches!(end, End::ClientClosed | End::UpstreamClosed) {
+        // What each side has must not look like the whole.
+        connection.client.reset_on_close();
+        joined.upstream.reset_on_close();
+    }
+    connection.record(end, joined.relay.totals());
+}
+
+impl Joined {
+    fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<End> {
+        let spares = &connection.worker.base.spares;
+        if let Poll::Ready(end) = self.relay.poll(cx, &mut connection.client, &mut self.upstream, spares) {
+            return Poll::Ready(self.progress.judge(&end));
         }
-        if progress.moved(&relay) {
-            let limit = if progress.first_end.is_some() { terms.half_closed } else { terms.idle };
+        if self.progress.moved(&self.relay) {
+            let is_half_closed = self.progress.first_end.is_some();
+            let limit = if is_half_closed { self.terms.half_closed } else { self.terms.idle };
             connection.deadline.set(Instant::now(), limit);
-            if progress.untold(&relay) >= TOLD_BYTES {
-                progress.tell(&connection, lease.endpoint(), &relay);
+            if self.progress.untold() >= TOLD_BYTES {
+                self.tell(connection);
             }
         }
-        if let Some(end) = told_to_end(&connection, lease.endpoint(), &terms) {
+        if let Some(end) = told_to_end(connection, self.lease.endpoint(), &self.terms) {
             return Poll::Ready(end);
         }
         if connection.deadline.is_expired(cx) {
-            return Poll::Ready(match progress.first_end {
+            return Poll::Ready(match self.progress.first_end {
                 Some(_) => End::HalfCloseTimeout,
                 None => End::IdleTimeout,
             });
         }
         Poll::Pending
-    })
-    .await;
-    progress.tell(&connection, lease.endpoint(), &relay);
-    relay.free(&connection.worker.base.spares);
-    if !matches!(end, End::ClientClosed | End::UpstreamClosed) {
-        // What each side has must not look like the whole.
-        connection.client.reset_on_close();
-        upstream.reset_on_close();
     }
-    let totals = relay.totals();
-    connection.record(end, totals);
+
+    /// Counts what was passed on since the last time.
+    fn tell(&mut self, connection: &Connection) {
+        let totals = self.relay.totals();
+        let told = std::mem::replace(&mut self.progress.told, totals);
+        let bytes_in = totals.to_upstream - told.to_upstream;
+        let bytes_out = totals.to_client - told.to_client;
+        connection.stats.passed(connection.worker.base.shard, bytes_in, bytes_out);
+        self.lease.endpoint().passed(bytes_in, bytes_out);
+    }
 }
 
 /// Whether something beside the two peers ends the connection.
@@ -111,17 +142,8 @@ impl Progress {
         }
     }
 
-    fn untold(&self, relay: &Relay) -> u64 {
-        let totals = relay.totals();
-        totals.to_client - self.told.to_client + totals.to_upstream - self.told.to_upstream
-    }
-
-    fn tell(&mut self, connection: &Connection, endpoint: &Endpoint, relay: &Relay) {
-        let totals = relay.totals();
-        let bytes_in = totals.to_upstream - self.told.to_upstream;
-        let bytes_out = totals.to_client - self.told.to_client;
-        connection.stats.passed(connection.worker.base.shard, bytes_in, bytes_out);
-        endpoint.passed(bytes_in, bytes_out);
-        self.told = totals;
+    /// Bytes that were passed on and not counted yet.
+    fn untold(&self) -> u64 {
+        self.seen.to_client - self.told.to_client + self.seen.to_upstream - self.told.to_upstream
     }
 }

@@ -173,9 +173,6 @@ impl Acceptor {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // Answers are written whole; waiting for more of them would only delay the last part.
-                // A client that has gone already is found out by the first read.
-                let _gone = stream.set_nodelay(true);
                 Ok((Socket::Tcp(stream), Some(peer)))
             }
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| (Socket::Unix(stream), None)),
