@@ -135,7 +135,8 @@ impl StreamPlane {
 impl TcpListener {
     pub(crate) fn limits(&self, plane: &StreamPlane) -> ConnectionLimits {
         ConnectionLimits {
-            listener: self.plan.max_connections,
+            // Counted without a limit too: one that a reload brings holds for those that are open already.
+            listener: Some(self.plan.max_connections.unwrap_or(u32::MAX)),
             listener_per_ip: self.plan.max_connections_per_ip,
             ..plane.limits
         }

@@ -117,7 +117,8 @@ pub(super) fn compile_stream_plane(
         upstreams,
         trusted: plan.trusted_proxies.clone(),
         limits: ConnectionLimits {
-            total: connections_max(plan, descriptors),
+            // Each takes two: one to the client, one to the endpoint.
+            total: connections_max(plan, descriptors).min((descriptors_for_use(descriptors) / 2).max(1)),
             per_ip: plan.limits.base.connections_per_ip,
             ..ConnectionLimits::default()
         },
