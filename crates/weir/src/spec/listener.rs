@@ -58,15 +58,15 @@ fn check_proxy_protocol(entry: &Entry, plan: &ListenerPlan, has_trusted: bool, p
     match plan.proxy_protocol {
         ProxyProtocol::Off => {}
         ProxyProtocol::Required if !has_trusted => {
-            let message = "nobody could connect: a PROXY header is required, and there are no `trusted_proxies`";
+            let message =
+                "nobody could connect: a PROXY header is required, and there are no `trusted_proxies`";
             problems.push(Problem::error(Code::CONFLICT, node, message).help(HELP));
         }
         ProxyProtocol::Required => {
             let binds = entry.value.get("bind").map(Node::one_or_many).unwrap_or_default();
             let is_unix = |node: &&Node| node.text().is_some_and(|text| text.starts_with("unix:"));
             if let Some(bind) = binds.iter().find(is_unix) {
-                let message =
-                    "nobody could connect here: a PROXY header is required, and a peer on a unix socket is never trusted";
+                let message = "nobody could connect here: a PROXY header is required, and a peer on a unix socket is never trusted";
                 let problem = Problem::error(Code::CONFLICT, bind, message).also(node, "required here");
                 problems.push(problem.help("listen on a TCP address, or remove `proxy_protocol`"));
             }

@@ -109,14 +109,19 @@ fn least_conn_counts_connections_that_are_open_and_weighs_them() {
     drop(at_b);
     wait::until_true("four ends", || ended(&gateway, "client_closed") == 4);
     let next: Vec<_> = (0..4).map(|_| greeted(&gateway, 1)).collect();
-    assert!(next.iter().all(|(_, letter)| letter == "b"), "{:?}", next.iter().map(|n| &n.1).collect::<Vec<_>>());
+    assert!(
+        next.iter().all(|(_, letter)| letter == "b"),
+        "{:?}",
+        next.iter().map(|n| &n.1).collect::<Vec<_>>()
+    );
     drop(at_a);
 }
 
 #[test]
 fn least_conn_counts_http_requests_and_tcp_connections_together() {
     let gate = Gate::new();
-    let (one, two) = (Origin::start(behaviour::gated(&gate, "one")), Origin::start(behaviour::gated(&gate, "two")));
+    let (one, two) =
+        (Origin::start(behaviour::gated(&gate, "one")), Origin::start(behaviour::gated(&gate, "two")));
     let yaml = Tcp::to([one.addr(), two.addr()])
         .upstream("balance: least_conn")
         .another_listener("site: { bind: \"127.0.0.1:0\", http: {} }")
@@ -164,7 +169,8 @@ fn a_dead_endpoint_is_left_alone_and_comes_back_by_itself() {
     let stays = TcpOrigin::greeting("a");
     let mut dies = TcpOrigin::greeting("b");
     let address = dies.addr();
-    let config = Tcp::to([stays.addr(), address]).upstream("health: { passive: { failures: 2, pause: 300ms } }");
+    let config =
+        Tcp::to([stays.addr(), address]).upstream("health: { passive: { failures: 2, pause: 300ms } }");
     let gateway = config.start();
     assert_eq!(shares(&gateway, 10).len(), 2);
     dies.kill();
@@ -179,7 +185,8 @@ fn an_endpoint_that_fails_its_tcp_check_is_left_alone_until_it_passes() {
     let stays = TcpOrigin::greeting("a");
     let mut dies = TcpOrigin::greeting("b");
     let address = dies.addr();
-    let checks = "health: { active: { interval: 100ms, timeout: 500ms, up_after: 1, down_after: 2, tcp: {} } }";
+    let checks =
+        "health: { active: { interval: 100ms, timeout: 500ms, up_after: 1, down_after: 2, tcp: {} } }";
     let gateway = Tcp::to([stays.addr(), address]).upstream(checks).start();
     let state = |gateway: &Gateway| {
         let view = gateway.admin_get("/api/v1/upstreams").json();
@@ -210,7 +217,8 @@ fn where_every_endpoint_is_dead_the_client_is_reset_and_it_is_told_why() {
     assert_eq!(line["endpoint"], refusing.addr().to_string());
     assert_eq!(ended(&gateway, "connect_failed"), 1);
 
-    let off = Tcp::to::<&str>([]).endpoint(format!("{{ address: \"{}\", weight: 0 }}", refusing.addr())).start();
+    let off =
+        Tcp::to::<&str>([]).endpoint(format!("{{ address: \"{}\", weight: 0 }}", refusing.addr())).start();
     assert!(is_reset(off.addr("web")));
     assert_eq!(end_of(&off, "no_endpoint")["attempts"], 0);
 }
@@ -219,7 +227,8 @@ fn where_every_endpoint_is_dead_the_client_is_reset_and_it_is_told_why() {
 fn an_endpoint_that_does_not_answer_costs_connect_timeout_and_the_next_is_tried() {
     let hole = Blackhole::start();
     let server = TcpOrigin::greeting("a");
-    let config = Tcp::to::<&str>([]).upstream("connect_timeout: 300ms").endpoint(format!("\"{}\"", hole.addr()));
+    let config =
+        Tcp::to::<&str>([]).upstream("connect_timeout: 300ms").endpoint(format!("\"{}\"", hole.addr()));
     let backup = format!("{{ address: \"{}\", backup: true }}", server.addr());
     let gateway = config.clone().endpoint(backup).start();
     let started = Instant::now();

@@ -17,7 +17,8 @@ fn refused(gateway: &Gateway) -> u64 {
 
 /// A connection from this address that is served, or none.
 fn try_from(gateway: &Gateway, source: &str) -> Option<RawClient> {
-    let mut client = RawClient::try_connect_from(source.parse::<IpAddr>().unwrap(), gateway.addr("web")).ok()?;
+    let mut client =
+        RawClient::try_connect_from(source.parse::<IpAddr>().unwrap(), gateway.addr("web")).ok()?;
     client.exactly(1).is_ok().then_some(client)
 }
 
@@ -146,9 +147,9 @@ fn with_few_descriptors_what_is_open_goes_on_and_the_rest_is_told_at_once() {
             None => cut += 1,
         }
     }
-    // Two descriptors each, and 64 for everything else.
-    assert_eq!((served.len(), cut), (96, 204));
-    assert_eq!(refused(&gateway), 204);
+    // Two descriptors each, and some for everything else.
+    assert!((50..120).contains(&served.len()), "{} served, {cut} cut", served.len());
+    assert_eq!(refused(&gateway), cut);
     for client in &mut served {
         client.send("still here");
         assert_eq!(client.exactly(10).unwrap(), b"still here");
@@ -158,9 +159,9 @@ fn with_few_descriptors_what_is_open_goes_on_and_the_rest_is_told_at_once() {
     let used = gateway.cpu_time().saturating_sub(cpu);
     assert!(used < Duration::from_millis(300), "{used:?} of a second");
     assert_eq!(gateway.metrics().sum("weir_descriptors_exhausted_total", &[]) as u64, 0);
-    served.truncate(50);
+    served.truncate(40);
     wait::until_true("room again", || try_from(&gateway, "127.0.0.1").is_some());
-    wait::until_true("every other end", || open_connections(&gateway) <= 51);
+    wait::until_true("every other end", || open_connections(&gateway) == 40);
 }
 
 #[test]

@@ -29,7 +29,11 @@ fn a_running_pgbench_is_not_disturbed_by_a_reload_every_100_ms() {
         std::thread::sleep(Duration::from_millis(100).saturating_sub(began.elapsed()));
     }
     for (what, report) in [("long", long.report()), ("short", short.report())] {
-        assert_eq!((report.exit, report.failed, report.refused, report.cut), (0, 0, 0, 0), "{what}: {report:?}");
+        assert_eq!(
+            (report.exit, report.failed, report.refused, report.cut),
+            (0, 0, 0, 0),
+            "{what}: {report:?}"
+        );
         assert!(report.transactions > 100, "{what}: {report:?}");
     }
     assert!(reloads >= 20, "{reloads} reloads");
@@ -75,7 +79,8 @@ fn no_connection_fails_while_one_of_two_databases_goes_down_and_comes_back() {
     assert!(cut <= 4, "{cut} of 4 clients were caught on the dying database");
     assert_eq!(refused, 0, "connections that failed; {cut} were cut");
     let before = connections(&two);
-    let report = Pgbench::new(gateway.addr("web")).clients(2).transactions(50).reconnecting().start().report();
+    let report =
+        Pgbench::new(gateway.addr("web")).clients(2).transactions(50).reconnecting().start().report();
     assert_eq!((report.exit, report.failed), (0, 0), "{report:?}");
     assert!(connections(&two) > before, "it is in use again");
 }

@@ -219,8 +219,9 @@ fn a_server_is_told_who_the_client_is() {
 #[test]
 fn a_header_that_came_in_is_passed_on_with_its_tlvs_and_without_its_checksum() {
     let (server, gateway) = reading("required", |tcp| tcp.tcp("send_proxy_protocol: v2"));
-    let kept = [tlv(1, b"h2"), tlv(2, b"a.test"), tlv(5, &[1; 128]), tlv(0x20, &[1, 0, 0, 0, 0]), tlv(0xe4, b"")]
-        .concat();
+    let kept =
+        [tlv(1, b"h2"), tlv(2, b"a.test"), tlv(5, &[1; 128]), tlv(0x20, &[1, 0, 0, 0, 0]), tlv(0xe4, b"")]
+            .concat();
     let with_checksum = [&tlv(3, &[1, 2, 3, 4])[..], &kept].concat();
     let early = vec![b'x'; 30_000];
     let mut client = gateway.connect();
@@ -256,7 +257,8 @@ fn a_header_that_came_in_is_passed_on_with_its_tlvs_and_without_its_checksum() {
 fn haproxy_and_nginx_understand_each_other_through_the_gateway() {
     let snippet = "location / { return 200 \"$proxy_protocol_addr $proxy_protocol_server_port\"; }";
     let nginx = Nginx::listening("proxy_protocol", snippet);
-    for (inward, outward) in [("send-proxy", "v1"), ("send-proxy", "v2"), ("send-proxy-v2", "v1"), ("send-proxy-v2", "v2")]
+    for (inward, outward) in
+        [("send-proxy", "v1"), ("send-proxy", "v2"), ("send-proxy-v2", "v1"), ("send-proxy-v2", "v2")]
     {
         let gateway = Tcp::to([nginx.addr()])
             .listener("proxy_protocol: required")
@@ -281,8 +283,7 @@ fn haproxy_accepts_what_the_gateway_sends_and_sends_what_is_kept() {
     for version in ["v1", "v2"] {
         let haproxy = Haproxy::listening("accept-proxy", server.addr(), "send-proxy");
         while server.try_accept().is_some() {}
-        let gateway =
-            Tcp::to([haproxy.addr()]).tcp(&format!("send_proxy_protocol: {version}")).start();
+        let gateway = Tcp::to([haproxy.addr()]).tcp(&format!("send_proxy_protocol: {version}")).start();
         let mut client = RawClient::connect_from(ip("127.0.0.8"), gateway.addr("web"));
         client.send("x");
         let (from, to) = (client.local_addr().port(), gateway.addr("web").port());
