@@ -21,7 +21,7 @@ fn addresses(servers: &[TcpOrigin]) -> Vec<SocketAddr> {
 
 fn letter_from(source: Ipv4Addr, to: SocketAddr) -> String {
     let mut client = RawClient::connect_from(IpAddr::V4(source), to);
-    String::from_utf8(client.exactly(1).expect("a server speaks")).unwrap()
+    String::from_utf8(client.exactly(1).expect("a server speaks")).expect("a letter")
 }
 
 /// How many of so many connections, one after the other, each server gets.

@@ -18,7 +18,8 @@ fn refused(gateway: &Gateway) -> u64 {
 /// A connection from this address that is served, or none.
 fn try_from(gateway: &Gateway, source: &str) -> Option<RawClient> {
     let mut client =
-        RawClient::try_connect_from(source.parse::<IpAddr>().unwrap(), gateway.addr("web")).ok()?;
+        RawClient::try_connect_from(source.parse::<IpAddr>().expect("an address"), gateway.addr("web"))
+            .ok()?;
     client.exactly(1).is_ok().then_some(client)
 }
 

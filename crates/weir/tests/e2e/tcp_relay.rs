@@ -196,10 +196,10 @@ fn is_held_back(gateway: &Gateway, sender: &mut RawClient, receiver: &mut RawCli
     assert!(grown < 2 * 1024, "{grown} KiB kept");
     let cpu = gateway.cpu_time();
     assert!(!gateway.admin_get("/healthz").text().is_empty());
-    assert!(receiver.exactly(sent).unwrap().iter().all(|&byte| byte == b'x'));
+    assert!(receiver.exactly(sent).expect("all of it").iter().all(|&byte| byte == b'x'));
     assert!(gateway.cpu_time().saturating_sub(cpu) < Duration::from_secs(5));
     sender.send("on");
-    assert_eq!(receiver.exactly(2).unwrap(), b"on");
+    assert_eq!(receiver.exactly(2).expect("what follows"), b"on");
 }
 
 #[test]
@@ -217,6 +217,31 @@ fn a_held_back_connection_does_not_spin() {
     assert!(client.is_quiet_for(Duration::from_millis(1_000)));
     let used = gateway.cpu_time().saturating_sub(cpu);
     assert!(used < Duration::from_millis(200), "{used:?} of a second");
+}
+
+#[test]
+fn a_reset_by_who_is_held_back_is_passed_on_at_once() {
+    let (gateway, mut client, mut upstream) = joined(|tcp| tcp);
+    let sent = client.send_until_held(Duration::from_millis(300), 256 << 20);
+    assert!(sent > 0);
+    client.reset();
+    end_of(&gateway, "client_reset");
+    assert!(upstream.rest().is_err(), "what it had not read is not the whole");
+
+    let (gateway, mut client, mut upstream) = joined(|tcp| tcp);
+    upstream.send_until_held(Duration::from_millis(300), 256 << 20);
+    upstream.reset();
+    end_of(&gateway, "upstream_reset");
+    assert!(client.rest().is_err());
+}
+
+#[test]
+fn a_reset_by_who_reads_nothing_is_passed_on_at_once() {
+    let (gateway, mut client, mut upstream) = joined(|tcp| tcp);
+    client.send_until_held(Duration::from_millis(300), 256 << 20);
+    upstream.reset();
+    end_of(&gateway, "upstream_reset");
+    assert_eq!(client.ending(), Ending::Reset);
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn reload(gateway: &Gateway, config: &Tcp) {
 
 fn lives(client: &mut RawClient) {
     client.send("alive");
-    assert_eq!(client.exactly(5).unwrap(), b"alive");
+    assert_eq!(client.exactly(5).expect("an echo"), b"alive");
 }
 
 #[test]

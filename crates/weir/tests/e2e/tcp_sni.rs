@@ -85,8 +85,11 @@ impl Passthrough {
         let mut client = self.gateway.connect();
         client.send(bytes);
         let letter = client.exactly(1).expect("a server takes it");
-        assert!(client.exactly(bytes.len()).unwrap() == bytes, "what was looked at is passed on whole");
-        String::from_utf8(letter).unwrap()
+        assert!(
+            client.exactly(bytes.len()).expect("an echo") == bytes,
+            "what was looked at is passed on whole"
+        );
+        String::from_utf8(letter).expect("a letter")
     }
 
     fn is_closed(&self, bytes: &[u8]) -> bool {
