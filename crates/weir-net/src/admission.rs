@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,7 @@ pub struct ConnectionLimits {
     pub total: u32,
     /// From one address, in the whole process.
     pub per_ip: Option<u32>,
-    /// On this listener.
+    /// On this listener, all its addresses together; those are counted that are admitted with a limit.
     pub listener: Option<u32>,
     /// From one address, on this listener.
     pub listener_per_ip: Option<u32>,
@@ -26,6 +27,8 @@ pub struct ConnectionLimits {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     open: AtomicU32,
+    /// Open connections by listener, where a limit asks for it.
+    on_listener: Mutex<HashMap<u32, u32>>,
     /// Open connections by address, where a limit asks for it; listener 0 stands for all of them.
     per_ip: Mutex<HashMap<(u32, IpAddr), u32>>,
 }
@@ -33,25 +36,23 @@ pub(crate) struct Counts {
 /// Stands for all listeners where connections are counted by address.
 const EVERY_LISTENER: u32 = 0;
 
-impl Counts {
-    /// Counts one more connection of this address; false, and not counted, where `limit` are open.
-    fn enter_ip(&self, listener: u32, address: IpAddr, limit: u32) -> bool {
-        let mut per_ip = locked(&self.per_ip);
-        let open = per_ip.entry((listener, address)).or_insert(0);
-        if *open >= limit {
-            return false;
-        }
-        *open += 1;
-        true
+/// Counts one more of `key`; false, and not counted, where `limit` are open.
+fn enter<K: Eq + Hash>(counts: &Mutex<HashMap<K, u32>>, key: K, limit: u32) -> bool {
+    let mut counts = locked(counts);
+    let open = counts.entry(key).or_insert(0);
+    if *open >= limit {
+        return false;
     }
+    *open += 1;
+    true
+}
 
-    fn leave_ip(&self, listener: u32, address: IpAddr) {
-        let mut per_ip = locked(&self.per_ip);
-        if let Some(open) = per_ip.get_mut(&(listener, address)) {
-            *open -= 1;
-            if *open == 0 {
-                per_ip.remove(&(listener, address));
-            }
+fn leave<K: Eq + Hash>(counts: &Mutex<HashMap<K, u32>>, key: &K) {
+    let mut counts = locked(counts);
+    if let Some(open) = counts.get_mut(key) {
+        *open -= 1;
+        if *open == 0 {
+            counts.remove(key);
         }
     }
 }
@@ -65,6 +66,8 @@ pub struct Admitted {
     /// What the worker may ask of it.
     pub handle: Arc<ConnectionHandle>,
     id: u32,
+    /// Counted by its listener.
+    on_listener: bool,
     /// Counted by its address, on all listeners and on its own.
     by_ip: [Option<IpAddr>; 2],
 }
@@ -82,19 +85,22 @@ impl Admitted {
         waker: DeadlineWaker,
         limits: &ConnectionLimits,
     ) -> Result<Self, Refusal> {
-        let on_listener = u32::try_from(listener.open_connections()).unwrap_or(0);
-        if limits.listener.is_some_and(|limit| on_listener >= limit) {
+        let shared = &worker.shared;
+        let on_listener = limits.listener.is_some();
+        if limits.listener.is_some_and(|limit| !enter(&shared.counts.on_listener, listener.id, limit)) {
             return Err(Refusal::Listener);
         }
-        let shared = &worker.shared;
         if shared.counts.open.fetch_add(1, Ordering::Relaxed) >= limits.total && !worker.make_room() {
             shared.counts.open.fetch_sub(1, Ordering::Relaxed);
+            if on_listener {
+                leave(&shared.counts.on_listener, &listener.id);
+            }
             return Err(Refusal::Total);
         }
         shared.stats.open.add(1);
         listener.connections().add(1);
         let (id, handle) = worker.register(waker);
-        Ok(Self { worker: Arc::clone(worker), listener, handle, id, by_ip: [None; 2] })
+        Ok(Self { worker: Arc::clone(worker), listener, handle, id, on_listener, by_ip: [None; 2] })
     }
 
     /// Counts the connection to the address that it is for.
@@ -108,7 +114,7 @@ impl Admitted {
         let scopes = [(EVERY_LISTENER, limits.per_ip), (self.listener.id, limits.listener_per_ip)];
         for ((scope, limit), counted) in scopes.into_iter().zip(&mut self.by_ip) {
             let Some(limit) = limit else { continue };
-            if !self.worker.shared.counts.enter_ip(scope, address, limit) {
+            if !enter(&self.worker.shared.counts.per_ip, (scope, address), limit) {
                 return Err(Refusal::PerIp);
             }
             *counted = Some(address);
@@ -130,9 +136,12 @@ impl Drop for Admitted {
         shared.counts.open.fetch_sub(1, Ordering::Relaxed);
         shared.stats.open.add(-1);
         self.listener.connections().add(-1);
+        if self.on_listener {
+            leave(&shared.counts.on_listener, &self.listener.id);
+        }
         for (scope, counted) in [EVERY_LISTENER, self.listener.id].into_iter().zip(self.by_ip) {
             if let Some(address) = counted {
-                shared.counts.leave_ip(scope, address);
+                leave(&shared.counts.per_ip, &(scope, address));
             }
         }
     }
@@ -143,7 +152,7 @@ mod tests {
     use super::*;
     use crate::worker::tests::workers;
 
-    fn enter(
+    fn admit(
         worker: &Arc<Worker>,
         listener: &Arc<ListenerState>,
         limits: &ConnectionLimits,
@@ -157,13 +166,28 @@ mod tests {
         let [worker, other] = workers();
         let (a, b) = (ListenerState::new(1, "a".into()), ListenerState::new(2, "b".into()));
         let limits = ConnectionLimits { total: 3, listener: Some(2), ..ConnectionLimits::default() };
-        let first = enter(&worker, &a, &limits).unwrap();
-        let _second = enter(&other, &a, &limits).unwrap();
-        assert_eq!(enter(&worker, &a, &limits).unwrap_err(), Refusal::Listener);
-        let _third = enter(&worker, &b, &limits).unwrap();
-        assert_eq!(enter(&worker, &b, &limits).unwrap_err(), Refusal::Total);
+        let first = admit(&worker, &a, &limits).unwrap();
+        let _second = admit(&other, &a, &limits).unwrap();
+        assert_eq!(admit(&worker, &a, &limits).unwrap_err(), Refusal::Listener);
+        let _third = admit(&worker, &b, &limits).unwrap();
+        assert_eq!(admit(&worker, &b, &limits).unwrap_err(), Refusal::Total);
         drop(first);
-        assert!(enter(&other, &b, &limits).is_ok());
+        assert!(admit(&other, &b, &limits).is_ok());
+    }
+
+    #[test]
+    fn a_listener_is_one_whatever_addresses_it_has() {
+        let [worker, other] = workers();
+        let (here, there) = (ListenerState::new(1, "a".into()), ListenerState::new(1, "a".into()));
+        let limits = ConnectionLimits { total: 9, listener: Some(1), ..ConnectionLimits::default() };
+        let first = admit(&worker, &here, &limits).unwrap();
+        assert_eq!(admit(&other, &there, &limits).unwrap_err(), Refusal::Listener);
+        let none_left = ConnectionLimits { total: 1, ..limits };
+        drop(first);
+        let _again = admit(&other, &there, &none_left).unwrap();
+        let more = ConnectionLimits { listener: Some(2), ..none_left };
+        assert_eq!(admit(&worker, &here, &more).unwrap_err(), Refusal::Total);
+        assert_eq!(locked(&worker.shared.counts.on_listener)[&1], 1);
     }
 
     #[test]
@@ -176,13 +200,13 @@ mod tests {
             listener_per_ip: Some(1),
             ..ConnectionLimits::default()
         };
-        let mut first = enter(&worker, &listener, &limits).unwrap();
+        let mut first = admit(&worker, &listener, &limits).unwrap();
         first.count_ip("10.0.0.1".parse().unwrap(), &limits).unwrap();
-        let mut second = enter(&worker, &listener, &limits).unwrap();
+        let mut second = admit(&worker, &listener, &limits).unwrap();
         assert_eq!(second.count_ip("::ffff:10.0.0.1".parse().unwrap(), &limits), Err(Refusal::PerIp));
         second.count_ip("10.0.0.2".parse().unwrap(), &limits).unwrap();
         drop(first);
-        let mut third = enter(&worker, &listener, &limits).unwrap();
+        let mut third = admit(&worker, &listener, &limits).unwrap();
         third.count_ip("::ffff:10.0.0.1".parse().unwrap(), &limits).unwrap();
         drop((second, third));
         assert!(locked(&worker.shared.counts.per_ip).is_empty());
@@ -194,9 +218,9 @@ mod tests {
         let listener = ListenerState::new(1, "a".into());
         let limits = ConnectionLimits { total: 2, ..ConnectionLimits::default() };
         let (busy, idle) =
-            (enter(&worker, &listener, &limits).unwrap(), enter(&other, &listener, &limits).unwrap());
+            (admit(&worker, &listener, &limits).unwrap(), admit(&other, &listener, &limits).unwrap());
         idle.set_idle(Some(5));
-        let _third = enter(&worker, &listener, &limits).unwrap();
+        let _third = admit(&worker, &listener, &limits).unwrap();
         assert!(idle.handle.should_close() && !busy.handle.should_close());
     }
 }

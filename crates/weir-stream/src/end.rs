@@ -28,7 +28,7 @@ pub(crate) enum End {
     ConnectFailed,
     /// The last endpoint that was tried did not take the connection in time.
     ConnectTimeout,
-    /// The gateway has no descriptor left.
+    /// The gateway has no descriptor left, or gave up a connection that had said nothing yet to make room.
     Overloaded,
     /// The endpoint was removed by a reload, and `on_remove` is `close`.
     EndpointRemoved,

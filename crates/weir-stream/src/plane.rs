@@ -12,6 +12,8 @@ use crate::{TcpPlan, UdpPlan};
 /// Everything that connections and sessions need of one revision of the configuration; immutable.
 pub struct StreamPlane {
     tcp: HashMap<u32, Arc<TcpListener>>,
+    /// Listeners of the revision before that are gone: for whom the kernel greeted in their name.
+    former: HashMap<u32, Arc<TcpListener>>,
     udp: HashMap<u32, Arc<UdpListener>>,
     pub(crate) trusted: TrustedProxies,
     pub(crate) limits: ConnectionLimits,
@@ -23,6 +25,8 @@ pub struct StreamPlane {
 pub struct StreamPlanePlan<'a> {
     /// The listeners of this plane.
     pub listeners: Vec<StreamListenerPlan<'a>>,
+    /// What the listeners of other planes are known by.
+    pub others: Vec<u32>,
     /// Every upstream, by name.
     pub upstreams: &'a BTreeMap<Arc<str>, Arc<Upstream>>,
     /// Whose PROXY headers are believed.
@@ -85,6 +89,7 @@ impl StreamPlane {
         };
         let mut plane = Self {
             tcp: HashMap::new(),
+            former: HashMap::new(),
             udp: HashMap::new(),
             trusted: plan.trusted,
             limits: plan.limits,
@@ -120,11 +125,16 @@ impl StreamPlane {
                 }
             }
         }
+        if let Some(previous) = previous {
+            let is_gone = |id: &u32| !plane.tcp.contains_key(id) && !plan.others.contains(id);
+            let gone = previous.tcp.iter().filter(|(id, _)| is_gone(id));
+            plane.former = gone.map(|(id, listener)| (*id, Arc::clone(listener))).collect();
+        }
         Arc::new(plane)
     }
 
     pub(crate) fn tcp(&self, listener: u32) -> Option<&Arc<TcpListener>> {
-        self.tcp.get(&listener)
+        self.tcp.get(&listener).or_else(|| self.former.get(&listener))
     }
 
     pub(crate) fn udp(&self, listener: u32) -> Option<&Arc<UdpListener>> {
@@ -135,7 +145,8 @@ impl StreamPlane {
 impl TcpListener {
     pub(crate) fn limits(&self, plane: &StreamPlane) -> ConnectionLimits {
         ConnectionLimits {
-            listener: self.plan.max_connections,
+            // Counted without a limit too: one that a reload brings holds for those that are open already.
+            listener: Some(self.plan.max_connections.unwrap_or(u32::MAX)),
             listener_per_ip: self.plan.max_connections_per_ip,
             ..plane.limits
         }

@@ -57,6 +57,11 @@ impl StreamWorker {
         locked(&self.plane).refresh(&self.live);
     }
 
+    /// Whether what connects to this listener is relayed, by the configuration of this moment.
+    pub fn takes_connections(&self, listener: u32) -> bool {
+        self.plane().tcp(listener).is_some()
+    }
+
     pub(crate) fn plane(&self) -> Arc<Snapshot<StreamPlane>> {
         locked(&self.plane).load(&self.live)
     }

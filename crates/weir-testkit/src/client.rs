@@ -34,10 +34,19 @@ impl RawClient {
 
     /// Connects from the address `source`, such as 127.0.0.2: a client of another network.
     pub fn connect_from(source: IpAddr, addr: SocketAddr) -> Self {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddr::new(source, 0).into()).expect("a loopback source address");
-        socket.connect(&addr.into()).unwrap_or_else(|e| panic!("connecting to {addr}: {e}"));
-        Self::over(socket.into()).expect("a fresh socket takes a timeout")
+        Self::try_connect_from(source, addr).unwrap_or_else(|e| panic!("connecting to {addr}: {e}"))
+    }
+
+    /// As [`RawClient::connect_from`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the system: refused, reset, no descriptor left.
+    pub fn try_connect_from(source: IpAddr, addr: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+        socket.connect(&addr.into())?;
+        Self::over(socket.into())
     }
 
     /// Connects with a receive buffer as small as the kernel allows: a client that reads slowly.
@@ -48,7 +57,7 @@ impl RawClient {
         Self::over(socket.into()).expect("a fresh socket takes a timeout")
     }
 
-    fn over(stream: TcpStream) -> io::Result<Self> {
+    pub(crate) fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -58,6 +67,11 @@ impl RawClient {
     /// This end's address.
     pub fn local_addr(&self) -> SocketAddr {
         self.wire.stream.local_addr().expect("a connected socket has an address")
+    }
+
+    /// The other end's address.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.wire.stream.peer_addr().expect("a connected socket has a peer")
     }
 
     /// Sets how long a read waits for the next byte.
@@ -180,6 +194,33 @@ impl RawClient {
     /// See [`ReadError`].
     pub fn exactly(&mut self, count: usize) -> Result<Vec<u8>, ReadError> {
         self.wire.exactly(count)
+    }
+
+    /// Reads what comes next; empty at the end.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReadError`].
+    pub fn some(&mut self) -> Result<Vec<u8>, ReadError> {
+        if self.wire.pending.is_empty() {
+            self.wire.fill()?;
+        }
+        Ok(std::mem::take(&mut self.wire.pending))
+    }
+
+    /// Sends bytes until the peer takes no more for `pause`; how many it took. Nothing is read meanwhile.
+    pub fn send_until_held(&mut self, pause: Duration, most: usize) -> usize {
+        let piece = [b'x'; 64 * 1024];
+        let mut sent = 0;
+        self.wire.stream.set_write_timeout(Some(pause)).expect("a positive timeout");
+        while sent < most {
+            match (&self.wire.stream).write(&piece) {
+                Ok(count) => sent += count,
+                Err(_) => break,
+            }
+        }
+        self.wire.stream.set_write_timeout(Some(PATIENCE)).expect("a positive timeout");
+        sent
     }
 
     /// Reads all bytes up to the end.

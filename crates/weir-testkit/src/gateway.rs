@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Metrics, RawClient, Response, wait};
+use crate::{Metrics, RawClient, Response, SocketOptions, wait};
 
 /// How the binary is started.
 #[derive(Debug, Clone)]
@@ -256,6 +256,15 @@ impl Gateway {
     /// Number of open descriptors.
     pub fn open_fds(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("a running process").count()
+    }
+
+    /// The options of its TCP socket that is connected to `peer`.
+    ///
+    /// # Panics
+    ///
+    /// When it has none for [`wait::PATIENCE`].
+    pub fn socket_options(&self, peer: SocketAddr) -> SocketOptions {
+        wait::until("a socket of the gateway's", || SocketOptions::find(&self.child, peer))
     }
 
     /// CPU time used so far, user and system.

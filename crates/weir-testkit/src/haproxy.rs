@@ -23,20 +23,29 @@ impl Haproxy {
     ///
     /// When HAProxy is not installed or does not accept the options.
     pub fn start(server: SocketAddr, options: &str) -> Self {
+        Self::listening("", server, options)
+    }
+
+    /// As [`Haproxy::start`], with options of its `bind` line too, such as `accept-proxy`.
+    ///
+    /// # Panics
+    ///
+    /// When HAProxy is not installed or does not accept the options.
+    pub fn listening(bind: &str, server: SocketAddr, options: &str) -> Self {
         for _ in 0..TRIES_MAX {
-            if let Some(haproxy) = Self::try_start(server, options) {
+            if let Some(haproxy) = Self::try_start(bind, server, options) {
                 return haproxy;
             }
         }
         panic!("HAProxy did not start; installed by scripts/test. Options: {options}");
     }
 
-    fn try_start(server: SocketAddr, options: &str) -> Option<Self> {
+    fn try_start(bind: &str, server: SocketAddr, options: &str) -> Option<Self> {
         let addr = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
         let folder = tempfile::tempdir().expect("a folder for HAProxy");
         let config = format!(
             "defaults\n mode tcp\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n\
-             listen test\n bind {addr}\n server weir {server} {options}\n"
+             listen test\n bind {addr} {bind}\n server weir {server} {options}\n"
         );
         let file = folder.path().join("haproxy.cfg");
         std::fs::write(&file, config).expect("the test's own folder is writable");

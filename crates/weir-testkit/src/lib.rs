@@ -6,6 +6,7 @@
 //! that is not plain HTTP/1.1, so every test also proves that the gateway writes well-formed messages.
 
 pub mod behaviour;
+mod certificate;
 mod client;
 mod dnsmasq;
 mod dnsperf;
@@ -22,11 +23,14 @@ mod origin;
 mod pgbench;
 mod postgres;
 mod problem;
+mod raw_server;
 mod server;
+mod socket_options;
 pub mod wait;
 pub mod websocket;
 mod wire;
 
+pub use certificate::Certificate;
 pub use client::RawClient;
 pub use dnsmasq::Dnsmasq;
 pub use dnsperf::{Dnsperf, DnsperfReport};
@@ -43,4 +47,6 @@ pub use origin::{After, Connection, Origin, Request};
 pub use pgbench::{Pgbench, PgbenchReport, PgbenchRun};
 pub use postgres::Postgres;
 pub use problem::Problem;
+pub use raw_server::{RawServer, TcpOrigin};
+pub use socket_options::SocketOptions;
 pub use wire::{Ending, ReadError};

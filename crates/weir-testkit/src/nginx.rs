@@ -25,15 +25,24 @@ impl Nginx {
     ///
     /// When nginx is not installed or does not accept the snippet.
     pub fn start(snippet: &str) -> Self {
+        Self::listening("", snippet)
+    }
+
+    /// As [`Nginx::start`], with these options of the `listen` line, such as `ssl` or `proxy_protocol`.
+    ///
+    /// # Panics
+    ///
+    /// When nginx is not installed or does not accept the options or the snippet.
+    pub fn listening(options: &str, snippet: &str) -> Self {
         for _ in 0..TRIES_MAX {
-            if let Some(nginx) = Self::try_start(snippet) {
+            if let Some(nginx) = Self::try_start(options, snippet) {
                 return nginx;
             }
         }
         panic!("nginx did not start; installed by scripts/test. Snippet:\n{snippet}");
     }
 
-    fn try_start(snippet: &str) -> Option<Self> {
+    fn try_start(options: &str, snippet: &str) -> Option<Self> {
         let addr = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
         let folder = tempfile::tempdir().expect("a folder for nginx");
         let path = folder.path();
@@ -45,7 +54,7 @@ impl Nginx {
              events {{ worker_connections 512; }}\n\
              http {{ access_log off; client_body_temp_path {0}/body; proxy_temp_path {0}/proxy;\n\
              fastcgi_temp_path {0}/fastcgi; uwsgi_temp_path {0}/uwsgi; scgi_temp_path {0}/scgi;\n\
-             client_max_body_size 0; default_type application/octet-stream; server {{ listen {addr}; root {0}/html; {snippet} }} }}\n",
+             client_max_body_size 0; default_type application/octet-stream; server {{ listen {addr} {options}; root {0}/html; {snippet} }} }}\n",
             path.display()
         );
         let file = path.join("nginx.conf");

@@ -1,3 +1,5 @@
+use std::net::Ipv6Addr;
+
 use weir_config::{Code, Key, Node, Object, Problem, Problems, Section, Shape};
 use weir_route::HostPattern;
 
@@ -103,7 +105,9 @@ impl TcpPlan {
         let mut upstreams: Vec<UpstreamRef<'n>> = upstream(&section, "forward").into_iter().collect();
         let forward = upstreams.first().map(|upstream| upstream.name.clone());
         let routes = routes(&section, &mut upstreams, problems);
-        if section.node("forward").is_none() && section.list("routes").is_empty() {
+        // What stands there and is wrong has a problem of its own.
+        let names_none = node.get("forward").is_none() && section.list("routes").is_empty();
+        if names_none && node.entries().is_some() {
             let problem = Problem::error(Code::MISSING_KEY, node, "`tcp` names no upstream");
             problems.push(problem.help("add `forward: UPSTREAM`, or `routes` with an upstream each"));
         }
@@ -162,6 +166,7 @@ fn names(route: &Section, problems: &Problems) -> Vec<HostPattern> {
     for (text, node) in route.texts("sni") {
         match HostPattern::parse(text) {
             Ok(pattern) => patterns.push(pattern),
+            Err(_) if is_ipv6(text) => problems.push(address(node)),
             Err(error) => {
                 let problem = Problem::error(Code::MALFORMED, node, error.to_string());
                 problems.push(problem.help("write `db.example.com`, or `*.example.com` for all below"));
@@ -169,6 +174,16 @@ fn names(route: &Section, problems: &Problems) -> Vec<HostPattern> {
         }
     }
     patterns
+}
+
+fn is_ipv6(text: &str) -> bool {
+    text.trim_start_matches('[').trim_end_matches(']').parse::<Ipv6Addr>().is_ok()
+}
+
+fn address(node: &Node) -> Problem {
+    let message = format!("{} is an address, and clients send no addresses as server names", node.describe());
+    let problem = Problem::error(Code::MALFORMED, node, message);
+    problem.help("name a host, or leave `sni` out to match connections without one")
 }
 
 fn protocols(route: &Section, problems: &Problems) -> Vec<Protocol> {
@@ -194,10 +209,7 @@ fn report(problem: &RouteProblem, nodes: &[Node], problems: &Problems) {
         RouteProblem::Address { route, pattern } => {
             let named = nodes.get(route).and_then(|node| node.get("sni")).map(Node::one_or_many);
             let Some(node) = named.and_then(|nodes| nodes.get(pattern)) else { return };
-            let message =
-                format!("{} is an address, and clients send no addresses as server names", node.describe());
-            let problem = Problem::error(Code::MALFORMED, node, message);
-            problems.push(problem.help("name a host, or leave `sni` out to match connections without one"));
+            problems.push(address(node));
         }
     }
 }

@@ -121,6 +121,9 @@ fn join(connection: &mut Connection, listener: &TcpListener, upstream: Socket, l
     Box::new(Joined::new(upstream, lease, relay, terms))
 }
 
+/// The TLV that holds a checksum of the header it came in, which is not the one that is written.
+const CHECKSUM: u8 = 0x03;
+
 /// Writes the PROXY header that tells the endpoint who the client is.
 fn introduce(connection: &Connection, version: SendProxyProtocol, out: &mut Buffer) {
     if version == SendProxyProtocol::Off {
@@ -135,7 +138,8 @@ fn introduce(connection: &Connection, version: SendProxyProtocol, out: &mut Buff
         write_v1(endpoints, &mut header);
     } else {
         let tlvs = declared.map_or(&[][..], |declared| &declared.tlvs);
-        let tlvs: Vec<Tlv> = Tlvs::new(tlvs).map_while(Result::ok).collect();
+        let tlvs = Tlvs::new(tlvs).map_while(Result::ok);
+        let tlvs: Vec<Tlv> = tlvs.filter(|tlv| tlv.kind != CHECKSUM).collect();
         write_v2(endpoints, &tlvs, &mut header)
             .expect("TLVs that came in a header of the same bound fit into one again");
     }

@@ -84,6 +84,9 @@ enum Opened {
 /// Everything before the relay: who connects, where to, and the connection to there.
 async fn open(connection: &mut Connection, opening: Opening) -> Opened {
     let listener: &TcpListener = &opening.listener;
+    // Who has said nothing yet is the first to go where room is needed.
+    let begun = connection.worker.base.age_ms(connection.started);
+    connection.admitted.set_idle(Some(begun));
     if !opening::proxy_header(connection, &opening).await {
         connection.put_ahead();
         connection.client.reset_on_close();
@@ -96,6 +99,7 @@ async fn open(connection: &mut Connection, opening: Opening) -> Opened {
             return Opened::Ended(end);
         }
     };
+    connection.admitted.set_idle(None);
     connection.upstream = Some(Arc::clone(upstream.name()));
     match connect::connect(connection, listener, upstream).await {
         Ok(joined) => Opened::Joined(joined),

@@ -23,16 +23,20 @@ pub(super) struct Opening {
 
 /// How waiting for more bytes ended without any.
 enum Silence {
-    /// The client has ended its direction, or failed.
+    /// The client has ended its direction.
     Ended,
+    /// The client's connection was reset or failed.
+    Failed,
     /// Time is up.
     Late,
+    /// The gateway stops, or needs the descriptor for somebody else.
+    Unwanted,
 }
 
 /// Reads more behind what was read ahead.
 fn poll_more(connection: &mut Connection, cx: &mut Context<'_>) -> Poll<Result<(), Silence>> {
-    if connection.worker.base.is_stopping() {
-        return Poll::Ready(Err(Silence::Ended));
+    if connection.worker.base.is_stopping() || connection.admitted.handle.should_close() {
+        return Poll::Ready(Err(Silence::Unwanted));
     }
     let mut ahead = match connection.ahead.take() {
         Some(buffer) => buffer,
@@ -41,7 +45,8 @@ fn poll_more(connection: &mut Connection, cx: &mut Context<'_>) -> Poll<Result<(
     let read = connection.client.poll_read(cx, &mut ahead);
     connection.ahead = Some(ahead);
     match read {
-        Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(Silence::Ended)),
+        Poll::Ready(Ok(0)) => Poll::Ready(Err(Silence::Ended)),
+        Poll::Ready(Err(_)) => Poll::Ready(Err(Silence::Failed)),
         Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
         Poll::Pending => {
             if connection.ahead.as_ref().is_some_and(weir_net::Buffer::is_empty) {
@@ -82,7 +87,7 @@ enum Begin {
     Malformed,
     /// With part of what may be a header and then the end, or nothing more in time.
     Unfinished,
-    /// With nothing, as when a proxy only looks whether we listen, or when the server is to speak first.
+    /// With nothing, as when a proxy only looks whether we listen, or when the server is to speak first; or it was cut.
     Silent,
 }
 
@@ -99,7 +104,7 @@ async fn read_header(connection: &mut Connection) -> Begin {
             let is_empty = filled.is_empty();
             match ready!(poll_more(connection, cx)) {
                 Ok(()) => {}
-                Err(_) if !is_empty => return Poll::Ready(Begin::Unfinished),
+                Err(Silence::Ended | Silence::Late) if !is_empty => return Poll::Ready(Begin::Unfinished),
                 Err(_) => return Poll::Ready(Begin::Silent),
             }
         }
@@ -153,7 +158,12 @@ pub(super) async fn choose<'l>(
             let is_empty = filled.is_empty();
             match ready!(poll_more(connection, cx)) {
                 Ok(()) => {}
-                Err(_) if connection.worker.base.is_stopping() => return Poll::Ready(Err(End::ShuttingDown)),
+                Err(Silence::Unwanted) if connection.worker.base.is_stopping() => {
+                    return Poll::Ready(Err(End::ShuttingDown));
+                }
+                Err(Silence::Unwanted) => return Poll::Ready(Err(End::Overloaded)),
+                // A reset is no end of what it said: nothing of it is passed on.
+                Err(Silence::Failed) => return Poll::Ready(Err(End::ClientReset)),
                 Err(Silence::Ended) if is_empty => return Poll::Ready(Err(End::ClientGone)),
                 Err(Silence::Ended) => return Poll::Ready(Err(End::BadHello)),
                 // The server may be to speak first.
@@ -167,7 +177,7 @@ pub(super) async fn choose<'l>(
             connection.sni = sni;
             place.map_or_else(|| otherwise(End::NoRoute), |place| Ok(&listener.targets[place]))
         }
-        Err(end @ (End::ClientGone | End::ShuttingDown)) => Err(end),
-        Err(end) => otherwise(end),
+        Err(end @ (End::BadHello | End::NoRoute)) => otherwise(end),
+        Err(end) => Err(end),
     }
 }

@@ -99,9 +99,13 @@ pub(super) fn compile_stream_plane(
     workers: usize,
     descriptors: DescriptorLimit,
 ) -> Arc<StreamPlane> {
+    let mut others = Vec::new();
     let streams = plan.listeners.iter().filter_map(|(name, listener)| {
         let takes = match &listener.takes {
-            TakesPlan::Http => return None,
+            TakesPlan::Http => {
+                others.push(listeners.id(name));
+                return None;
+            }
             TakesPlan::Tcp(tcp) => Takes::Tcp(tcp),
             TakesPlan::Udp(udp) => Takes::Udp(udp),
         };
@@ -114,10 +118,12 @@ pub(super) fn compile_stream_plane(
     });
     let plane = StreamPlanePlan {
         listeners: streams.collect(),
+        others,
         upstreams,
         trusted: plan.trusted_proxies.clone(),
         limits: ConnectionLimits {
-            total: connections_max(plan, descriptors),
+            // Each takes two: one to the client, one to the endpoint.
+            total: connections_max(plan, descriptors).min((descriptors_for_use(descriptors) / 2).max(1)),
             per_ip: plan.limits.base.connections_per_ip,
             ..ConnectionLimits::default()
         },

@@ -188,7 +188,7 @@ impl Listeners {
                     (None, None) => continue,
                 };
                 let state = ListenerState::new(self.id(name), Arc::clone(name));
-                self.hand_out_all(&bound, serves, &state, workers, log);
+                self.hand_out_all(&bound, &state, workers, log);
                 self.running.insert(key, Running { bound, state, serves });
             }
         }
@@ -197,14 +197,13 @@ impl Listeners {
     fn hand_out_all(
         &self,
         bound: &Arc<Bound>,
-        serves: Serves,
         state: &Arc<ListenerState>,
         workers: &[WorkerThread],
         log: &Log,
     ) {
         for (index, worker) in workers.iter().enumerate() {
             match bound.socket(index) {
-                Ok(socket) => self.hand_out(worker, socket, serves, state, bound),
+                Ok(socket) => self.hand_out(worker, socket, state, bound),
                 // This worker accepts nothing here, but the others do.
                 Err(error) => {
                     let fields =
@@ -220,13 +219,12 @@ impl Listeners {
         &self,
         worker: &WorkerThread,
         socket: WorkerSocket,
-        serves: Serves,
         state: &Arc<ListenerState>,
         bound: &Arc<Bound>,
     ) {
         let (done, wait) = oneshot::channel();
         // Where the worker hangs, the review that follows says so.
-        let _hangs = worker.send(Command::Serve { socket, serves, state: Arc::clone(state), done });
+        let _hangs = worker.send(Command::Serve { socket, state: Arc::clone(state), done });
         let bound = Arc::clone(bound);
         let accepting = Arc::clone(&self.accepting);
         accepting.fetch_add(1, Ordering::Relaxed);

@@ -18,7 +18,7 @@ use super::bound::WorkerSocket;
 /// What the control side asks of a worker.
 pub(super) enum Command {
     /// Serve what comes to this socket until the listener is retired; then say so.
-    Serve { socket: WorkerSocket, serves: Serves, state: Arc<ListenerState>, done: oneshot::Sender<()> },
+    Serve { socket: WorkerSocket, state: Arc<ListenerState>, done: oneshot::Sender<()> },
     /// Look again at which listeners are retired, and keep connections to these endpoints only.
     Review { endpoints: Arc<HashSet<u32>> },
 }
@@ -106,8 +106,8 @@ async fn obey(planes: Planes, mut commands: mpsc::Receiver<Command>) {
     let retired = Arc::new(tokio::sync::Notify::new());
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Serve { socket, serves, state, done } => {
-                let serving = serve(socket, serves, state, planes.clone(), Arc::clone(&retired));
+            Command::Serve { socket, state, done } => {
+                let serving = serve(socket, state, planes.clone(), Arc::clone(&retired));
                 tokio::spawn(async move {
                     serving.await;
                     let _nobody_waits = done.send(());
@@ -125,13 +125,12 @@ async fn obey(planes: Planes, mut commands: mpsc::Receiver<Command>) {
 
 async fn serve(
     socket: WorkerSocket,
-    serves: Serves,
     state: Arc<ListenerState>,
     planes: Planes,
     retired: Arc<tokio::sync::Notify>,
 ) {
     match socket {
-        WorkerSocket::Stream(socket) => accept(socket, serves, state, planes, retired).await,
+        WorkerSocket::Stream(socket) => accept(socket, state, planes, retired).await,
         WorkerSocket::Udp(socket) => {
             let serving =
                 weir_stream::udp::serve(socket, Arc::clone(&state), Arc::clone(&planes.stream), retired);
@@ -144,15 +143,16 @@ async fn serve(
 
 impl Planes {
     /// Serves one connection to its end, beside whatever else is served.
-    fn serve(&self, serves: Serves, socket: Socket, peer: Option<SocketAddr>, state: &Arc<ListenerState>) {
+    ///
+    /// By the configuration of this moment: a reload that makes an HTTP listener one of TCP, or the other way round,
+    /// holds from then on, also for those who are accepted by a worker that has not heard of it yet.
+    fn serve(&self, socket: Socket, peer: Option<SocketAddr>, state: &Arc<ListenerState>) {
         let state = Arc::clone(state);
-        match serves {
-            Serves::Http => tokio::spawn(weir_http::serve(socket, peer, state, Arc::clone(&self.http))),
-            // Datagrams are no connections, and come another way.
-            Serves::Tcp | Serves::Udp => {
-                tokio::spawn(weir_stream::tcp::serve(socket, peer, state, Arc::clone(&self.stream)))
-            }
-        };
+        if self.stream.takes_connections(state.id) {
+            tokio::spawn(weir_stream::tcp::serve(socket, peer, state, Arc::clone(&self.stream)));
+        } else {
+            tokio::spawn(weir_http::serve(socket, peer, state, Arc::clone(&self.http)));
+        }
     }
 }
 
@@ -191,7 +191,6 @@ const LAST_ARRIVALS: Duration = Duration::from_millis(50);
 
 async fn accept(
     socket: ListenerSocket,
-    serves: Serves,
     state: Arc<ListenerState>,
     planes: Planes,
     wake: Arc<tokio::sync::Notify>,
@@ -209,7 +208,7 @@ async fn accept(
         }
         tokio::select! {
             accepted = acceptor.accept() => match accepted {
-                Ok((socket, peer)) => planes.serve(serves, socket, peer, &state),
+                Ok((socket, peer)) => planes.serve(socket, peer, &state),
                 Err(error) => accept_failed(&planes.base, &state, &error).await,
             },
             () = &mut woken => {}
@@ -220,7 +219,7 @@ async fn accept(
     }
     // Whom the kernel has greeted in our name is still ours to serve, those whose last packet is on its way too.
     while let Ok(Ok((socket, peer))) = tokio::time::timeout(LAST_ARRIVALS, acceptor.accept()).await {
-        planes.serve(serves, socket, peer, &state);
+        planes.serve(socket, peer, &state);
     }
 }
 

@@ -42,7 +42,41 @@ pub(super) fn decode_all(
         let node = root.at("listeners");
         problems.push(Problem::error(Code::MISSING_KEY, node, "there must be at least one listener"));
     }
-    entries.iter().map(|entry| (entry.name().into(), decode(entry, upstreams, problems))).collect()
+    let has_trusted = !root.list("trusted_proxies").is_empty();
+    let plan = |entry: &Entry| {
+        let plan = decode(entry, upstreams, problems);
+        check_proxy_protocol(entry, &plan, has_trusted, problems);
+        (entry.name().into(), plan)
+    };
+    entries.iter().map(plan).collect()
+}
+
+/// A PROXY header is read from trusted peers alone, and a peer on a unix socket is nobody's.
+fn check_proxy_protocol(entry: &Entry, plan: &ListenerPlan, has_trusted: bool, problems: &Problems) {
+    let Some(node) = entry.value.get("proxy_protocol") else { return };
+    const HELP: &str = "list the proxies that connect here in `trusted_proxies`, or remove `proxy_protocol`";
+    match plan.proxy_protocol {
+        ProxyProtocol::Off => {}
+        ProxyProtocol::Required if !has_trusted => {
+            let message =
+                "nobody could connect: a PROXY header is required, and there are no `trusted_proxies`";
+            problems.push(Problem::error(Code::CONFLICT, node, message).help(HELP));
+        }
+        ProxyProtocol::Required => {
+            let binds = entry.value.get("bind").map(Node::one_or_many).unwrap_or_default();
+            let is_unix = |node: &&Node| node.text().is_some_and(|text| text.starts_with("unix:"));
+            if let Some(bind) = binds.iter().find(is_unix) {
+                let message = "nobody could connect here: a PROXY header is required, and a peer on a unix socket is never trusted";
+                let problem = Problem::error(Code::CONFLICT, bind, message).also(node, "required here");
+                problems.push(problem.help("listen on a TCP address, or remove `proxy_protocol`"));
+            }
+        }
+        ProxyProtocol::Accepted if !has_trusted => {
+            let message = "`proxy_protocol: accepted` has no effect without `trusted_proxies`";
+            problems.push(Problem::warning(Code::CONFLICT, node, message).help(HELP));
+        }
+        ProxyProtocol::Accepted => {}
+    }
 }
 
 fn decode(entry: &Entry, upstreams: &[Arc<str>], problems: &Problems) -> ListenerPlan {
@@ -57,6 +91,13 @@ fn decode(entry: &Entry, upstreams: &[Arc<str>], problems: &Problems) -> Listene
         if let Some(node) = section.node(key).filter(|node| !node.is_off()) {
             let message = format!("`{key}` has no meaning on a `{}` listener", takes.as_str());
             problems.push(Problem::error(Code::CONFLICT, node, message).help(format!("remove `{key}`")));
+        }
+    }
+    if matches!(takes, TakesPlan::Udp(_)) {
+        for node in nodes.iter().filter(|node| node.text().is_some_and(|text| text.starts_with("unix:"))) {
+            let message = "a `udp` listener cannot listen on a unix socket";
+            let problem = Problem::error(Code::CONFLICT, node, message);
+            problems.push(problem.help("write `ADDRESS:PORT`, or take TCP connections there"));
         }
     }
     ListenerPlan {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use weir_config::{Code, Document, Key, Object, Problem, Problems, Section, Shape, SourceReader};
 use weir_net::TrustedProxies;
-use weir_upstream::{UPSTREAM, UpstreamPlan};
+use weir_upstream::{BalancePlan, HashKey, UPSTREAM, UpstreamPlan};
 
 use super::route::Names;
 use super::{admin, bind, bounds, listener, log, route, table};
@@ -92,6 +92,7 @@ pub(super) fn decode(
         // A reference that is misspelt or within a part that is wrong would make its upstream look unused.
         check_unused(&root, &routes, &listeners, problems);
     }
+    check_hash_keys(&root, &listeners, &upstreams, problems);
     let table = table::check(&root, &routes, rules, problems);
     RootPlan {
         workers: root.opt_integer("workers").unwrap_or_else(cores),
@@ -135,6 +136,28 @@ fn cores() -> usize {
 fn trusted_proxies(root: &Section, problems: &Problems) -> TrustedProxies {
     let nodes = root.list("trusted_proxies").iter();
     TrustedProxies::new(nodes.filter_map(|node| weir_http::network(node, problems)).collect())
+}
+
+/// Connections and sessions have an address and nothing else that could be hashed.
+fn check_hash_keys(
+    root: &Section,
+    listeners: &BTreeMap<Arc<str>, ListenerPlan>,
+    upstreams: &BTreeMap<Arc<str>, UpstreamPlan>,
+    problems: &Problems,
+) {
+    for entry in root.map("upstreams") {
+        let balance = upstreams.get(entry.name()).map(|plan| &plan.balance);
+        let Some(BalancePlan::Hash(key)) = balance else { continue };
+        let Some(node) = entry.value.get("key").filter(|_| *key != HashKey::ClientIp) else { continue };
+        let takes = |plan: &ListenerPlan| plan.takes.upstreams().iter().any(|name| ***name == *entry.name());
+        let Some((name, plan)) = listeners.iter().find(|(_, plan)| takes(plan)) else { continue };
+        let message = format!(
+            "what the `{}` listener `{name}` forwards has no such key, and goes to the endpoints in turn",
+            plan.takes.as_str(),
+        );
+        let problem = Problem::warning(Code::CONFLICT, node, message);
+        problems.push(problem.help("use `key: client_ip`, or an upstream of its own for the listener"));
+    }
 }
 
 fn check_unused(

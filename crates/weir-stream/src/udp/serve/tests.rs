@@ -59,6 +59,7 @@ fn plane(
     };
     let plan = StreamPlanePlan {
         listeners: vec![listener],
+        others: Vec::new(),
         upstreams: &upstreams,
         trusted: TrustedProxies::default(),
         limits: ConnectionLimits::default(),
