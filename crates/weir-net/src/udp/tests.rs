@@ -194,10 +194,10 @@ fn a_connected_socket_hears_of_a_refusal_and_of_nobody_else() {
     assert_eq!(own.ip(), "127.0.0.1".parse::<IpAddr>().unwrap());
     client("127.0.0.1:0").send_to(b"from a stranger", own).unwrap();
     let mut batch = Batch::default();
-    assert_eq!(batch.receive(&socket, 1).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(batch.receive_connected(&socket, 1).unwrap_err().kind(), ErrorKind::WouldBlock);
     drop(free);
     send_one(&socket, outgoing(b"x", None)).unwrap();
-    assert_eq!(batch.receive(&socket, 1).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(batch.receive_connected(&socket, 1).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     assert!(batch.is_empty());
 }
 

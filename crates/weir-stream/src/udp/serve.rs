@@ -196,6 +196,10 @@ impl Witness for LogWitness {
         });
     }
 
+    fn descriptors_ran_out(&self) {
+        self.worker.base.descriptors_ran_out();
+    }
+
     fn health_changed(&self, change: &HealthChange) {
         change.log(&self.worker.base.shared.log);
         self.worker.base.shared.health_changed();

@@ -62,6 +62,8 @@ pub(crate) trait Witness: Send + Sync {
     fn session_began(&self);
     /// A session ended.
     fn session_ended(&self, ended: &EndedSession<'_>);
+    /// A descriptor was needed and none was left.
+    fn descriptors_ran_out(&self);
     /// A session's success or failure changed an endpoint's state.
     fn health_changed(&self, change: &HealthChange);
 }
@@ -152,7 +154,7 @@ impl Sessions {
         batch.clear();
         let is_asked = ready[..count].contains(&LISTENER);
         for &number in ready[..count].iter().filter(|&&number| number != LISTENER) {
-            turn = turn.and(self.take_responses(SessionId::from_number(number), batch, now));
+            turn = turn.and(self.take_responses(SessionId::from_number(number), count, batch, now));
         }
         self.send_responses(batch);
         if is_asked {

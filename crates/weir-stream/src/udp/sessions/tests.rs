@@ -30,6 +30,8 @@ impl Witness for Told {
         self.ended.lock().unwrap().push(ended.end);
     }
 
+    fn descriptors_ran_out(&self) {}
+
     fn health_changed(&self, change: &HealthChange) {
         self.changes.lock().unwrap().push(change.clone());
     }
