@@ -17,6 +17,10 @@ use crate::StreamWorker;
 /// How often sessions are held against the state of their endpoints, where they end with it.
 const REVIEW_PAUSE: Duration = Duration::from_secs(1);
 
+/// Silence after which a session is over once the process is on its way out: no datagram says that it is, and most idle
+/// timeouts are longer than a drain.
+const DRAIN_SILENCE: Duration = Duration::from_secs(5);
+
 /// Serves a worker's socket of a UDP listener until the listener is retired and its sessions are over. `changed` is told
 /// when the configuration has changed, or whether the listener is wanted.
 ///
@@ -132,6 +136,9 @@ impl Serving {
         };
         if self.end.is_some() || self.state.is_retired() {
             self.sessions.drain();
+        }
+        if self.end.is_some() {
+            self.sessions.shorten(DRAIN_SILENCE);
         }
     }
 

@@ -44,8 +44,6 @@ pub(crate) struct Sessions {
     listener: Arc<UdpListener>,
     shard: Shard,
     witness: Arc<dyn Witness>,
-    /// Raised when the listener sends to another upstream.
-    upstream: u32,
     held_bytes: usize,
     /// Whose answers a batch holds.
     clients: Box<[Option<SessionKey>; BATCH]>,
@@ -128,7 +126,6 @@ impl Sessions {
             listener,
             shard,
             witness,
-            upstream: 0,
             held_bytes: 0,
             clients: Box::new([None; BATCH]),
             waiting: Vec::new(),
@@ -165,9 +162,6 @@ impl Sessions {
 
     /// Takes new settings; sessions that there are follow them too, but stay where they are.
     pub(super) fn set_listener(&mut self, listener: Arc<UdpListener>) {
-        if listener.forward.name() != self.listener.forward.name() {
-            self.upstream = self.upstream.wrapping_add(1);
-        }
         self.table.set_idle_timeout(listener.plan.idle_timeout);
         listener.stats.places.set_max(listener.sessions_max);
         self.listener = listener;
@@ -190,6 +184,11 @@ impl Sessions {
     /// Begins no more sessions.
     pub(super) const fn drain(&mut self) {
         self.takes_new = false;
+    }
+
+    /// Waits no longer than this for a session to go on.
+    pub(super) fn shorten(&mut self, idle_timeout: Duration) {
+        self.table.set_idle_timeout(idle_timeout.min(self.listener.plan.idle_timeout));
     }
 
     /// Reads no more of what clients send: another does.

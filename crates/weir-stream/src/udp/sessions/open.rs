@@ -37,6 +37,7 @@ impl Sessions {
         loop {
             let Some(client) = self.table.key(id).map(|key| key.client.ip()) else { return Ok(()) };
             let Some(session) = self.table.get_mut(id) else { return Ok(()) };
+            session.upstream.clone_from(self.listener.forward.name());
             let request = PickRequest { now, client: Some(client), hash: None, random: self.random.u64(..) };
             let unanswered = session.unanswered();
             let lease = match self.listener.forward.pick(&request, &unanswered.tried) {
@@ -98,7 +99,7 @@ impl Sessions {
         let Some(session) = self.table.get_mut(id) else { return };
         let Way::Open(open) = std::mem::replace(&mut session.way, Way::Waiting) else { return };
         session.unanswered().tried.insert(open.lease.endpoint().id());
-        if session.upstream == self.upstream {
+        if session.upstream == *self.listener.forward.name() {
             self.judge(&open.lease, Outcome::ConnectFailed, now);
         }
     }
@@ -138,7 +139,6 @@ impl Sessions {
             }
         }
         let Some(session) = self.table.get_mut(id) else { return Opened::Refused };
-        session.upstream = self.upstream;
         session.attempts += 1;
         let error = match result {
             Ok(socket) => {

@@ -1,6 +1,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -113,8 +114,12 @@ impl Sessions {
             return Err(DropReason::Draining);
         }
         let mut evicted = Vec::new();
-        let inserted =
-            self.table.insert(*key, Session::new(now), now, |key, session| evicted.push((key, session)));
+        let inserted = self.table.insert(
+            *key,
+            Session::new(Arc::clone(self.listener.forward.name()), now),
+            now,
+            |key, session| evicted.push((key, session)),
+        );
         for (key, session) in evicted {
             self.ended(&key, session, End::Evicted, now);
         }

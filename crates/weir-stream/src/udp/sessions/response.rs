@@ -72,7 +72,7 @@ impl Sessions {
         let head_after: Duration = now.saturating_duration_since(session.started);
         let unanswered = session.unanswered.take();
         self.held_bytes -= unanswered.map_or(0, |unanswered| unanswered.held_bytes);
-        let is_known = session.upstream == self.upstream;
+        let is_known = session.upstream == *self.listener.forward.name();
         if let Some(open) = self.table.get(id).and_then(|session| session.open()).filter(|_| is_known) {
             self.judge(&open.lease, Outcome::Success { head_after }, now);
         }
