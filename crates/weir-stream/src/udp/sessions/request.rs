@@ -183,8 +183,12 @@ impl Sessions {
             let mut bytes = Vec::with_capacity(first.bytes.len() + 64);
             write_v2_datagram(client, local, &mut bytes);
             bytes.extend_from_slice(first.bytes);
-            open.needs_header = false;
-            send_all(&open.socket, &[Outgoing::to_peer(&bytes)], |_, error| failed(0, first, error));
+            let mut is_sent = true;
+            send_all(&open.socket, &[Outgoing::to_peer(&bytes)], |_, error| {
+                is_sent = false;
+                failed(0, first, error);
+            });
+            open.needs_header = !is_sent;
             rest = others;
         }
         let offset = datagrams.len() - rest.len();

@@ -638,6 +638,9 @@ fn the_first_datagram_to_each_endpoint_begins_with_a_header_where_asked_for() {
     long.send_to(&big, fixture.address).unwrap();
     fixture.turn();
     assert_eq!((receive(&origin), fixture.tallies().dropped(DropReason::Oversize)), (None, 1));
+    fixture.send(&long, "three");
+    let (bytes, _) = receive(&origin).unwrap();
+    assert_eq!((bytes.len(), bytes.ends_with(b"three")), (header.len() + 5, true));
 }
 
 #[test]
