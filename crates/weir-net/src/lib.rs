@@ -1,4 +1,5 @@
-//! Sockets: listeners that are bound once and kept, byte streams of several kinds, raw relay and splice.
+//! Sockets: listeners that are bound once and kept, byte streams of several kinds, raw relay and splice, datagrams in
+//! batches.
 //!
 //! Refuses nothing by itself but a port that another process holds; limits on connections are the planes'.
 

@@ -81,7 +81,7 @@ pub(crate) fn collect<'a>(
         }
     }
     let drops = out.family(
-        "weir_udp_dropped_total",
+        "weir_udp_dropped_datagrams_total",
         "Datagrams that were not sent on, by listener and reason.",
         Kind::Counter,
     );
@@ -106,8 +106,12 @@ pub(crate) fn collect<'a>(
             "UDP sessions that went on with another endpoint after a refusal, by listener.",
             |shard| &shard.udp.moved,
         ),
-        ("weir_udp_received_total", "Datagrams from clients, by listener.", |shard| &shard.udp.datagrams_in),
-        ("weir_udp_sent_total", "Datagrams for clients, by listener.", |shard| &shard.udp.datagrams_out),
+        ("weir_udp_received_datagrams_total", "Datagrams from clients, by listener.", |shard| {
+            &shard.udp.datagrams_in
+        }),
+        ("weir_udp_sent_datagrams_total", "Datagrams for clients, by listener.", |shard| {
+            &shard.udp.datagrams_out
+        }),
     ];
     for (family, help, field) in sums {
         let samples = out.family(family, help, Kind::Counter);

@@ -30,7 +30,7 @@ pub struct Batch {
 pub struct Datagram<'a> {
     /// What it carries; may be empty.
     pub bytes: &'a [u8],
-    /// Who sent it; none where the socket is connected and the kernel does not say.
+    /// Who sent it; none on a connected socket.
     pub peer: Option<SocketAddr>,
     /// The address of this host that it came to; none but on listeners of every address.
     pub local: Option<IpAddr>,
@@ -80,12 +80,25 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::WouldBlock`] where none is there; on a connected socket [`io::ErrorKind::ConnectionRefused`] where
-    /// an earlier datagram was.
+    /// [`io::ErrorKind::WouldBlock`] where none is there, or what the kernel says.
     pub fn receive(&mut self, socket: impl AsFd, max: usize) -> io::Result<usize> {
+        self.fill(socket, max, true)
+    }
+
+    /// [`Self::receive`] from a socket that is connected; the datagrams do not say who sent them.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`io::ErrorKind::ConnectionRefused`] where an earlier datagram was refused.
+    pub fn receive_connected(&mut self, socket: impl AsFd, max: usize) -> io::Result<usize> {
+        self.fill(socket, max, false)
+    }
+
+    fn fill(&mut self, socket: impl AsFd, max: usize, from_any: bool) -> io::Result<usize> {
         let end = self.filled + max.min(self.room());
         let memory = &mut self.memory[self.filled * SLOT_BYTES..end * SLOT_BYTES];
-        let count = kernel::receive(socket.as_fd(), memory, SLOT_BYTES, &mut self.metas[self.filled..end])?;
+        let count =
+            kernel::receive(socket.as_fd(), memory, SLOT_BYTES, &mut self.metas[self.filled..end], from_any)?;
         self.filled += count;
         Ok(count)
     }

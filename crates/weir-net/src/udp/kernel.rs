@@ -21,7 +21,8 @@ type Name = MaybeUninit<libc::sockaddr_in6>;
 // SAFETY: one of zeros is a valid one, without name, pieces and control messages.
 const EMPTY: libc::mmsghdr = unsafe { mem::zeroed() };
 
-/// Takes datagrams that wait at a socket, one into each `slot_bytes` of `memory`, and says how many; never waits.
+/// Takes datagrams that wait at a socket, one into each `slot_bytes` of `memory`, and says how many; never waits. Who
+/// sent them is asked for only where `from_any`.
 ///
 /// # Errors
 ///
@@ -31,6 +32,7 @@ pub(super) fn receive(
     memory: &mut [u8],
     slot_bytes: usize,
     metas: &mut [Meta],
+    from_any: bool,
 ) -> io::Result<usize> {
     let count = metas.len().min(memory.len() / slot_bytes).min(BATCH);
     // Not initialised as a whole: most often only the first few are used.
@@ -41,8 +43,10 @@ pub(super) fn receive(
     for (at, slot) in memory.chunks_exact_mut(slot_bytes).take(count).enumerate() {
         let piece = libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot_bytes };
         let header = &mut headers[at].write(EMPTY).msg_hdr;
-        header.msg_name = names[at].as_mut_ptr().cast();
-        header.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+        if from_any {
+            header.msg_name = names[at].as_mut_ptr().cast();
+            header.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+        }
         header.msg_iov = pieces[at].write(piece);
         header.msg_iovlen = 1;
         header.msg_control = controls[at].as_mut_ptr().cast();
@@ -71,7 +75,8 @@ pub(super) fn receive(
 ///
 /// # Safety
 ///
-/// `message` comes from a successful `recvmmsg`; its name and control pointers point to what that call filled.
+/// `message` comes from a successful `recvmmsg`; its control pointer points to what that call filled, and so does its name
+/// pointer where `msg_namelen` is not 0.
 unsafe fn meta_of(message: &libc::mmsghdr) -> Meta {
     let header = &message.msg_hdr;
     // SAFETY: the name is aligned for `sockaddr_in6` and `msg_namelen` bytes of it are filled.

@@ -38,7 +38,8 @@ fn outgoing(bytes: &[u8], to: Option<SocketAddr>) -> Outgoing<'_> {
 
 #[test]
 fn a_port_that_another_socket_has_is_refused_though_workers_share_it() {
-    let ours = UdpPending::bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+    // An address of its own, so that no test beside this one takes the port.
+    let ours = UdpPending::bind("127.8.8.2:0".parse().unwrap(), 3).unwrap();
     let again = UdpPending::bind(ours.address(), 3);
     assert!(matches!(again, Err(BindError::InUse { .. })), "{again:?}");
     let foreign = client("127.0.0.1:0");
@@ -187,17 +188,18 @@ fn joined_datagrams_too_many_for_the_kernel_go_singly() {
 
 #[test]
 fn a_connected_socket_hears_of_a_refusal_and_of_nobody_else() {
-    let free = client("127.0.0.1:0");
+    // An address of its own, so that no test beside this one takes the port.
+    let free = client("127.8.8.1:0");
     let peer = free.local_addr().unwrap();
     let socket = connect_udp(peer).unwrap();
     let own: SocketAddr = rustix::net::getsockname(&socket).unwrap().try_into().unwrap();
     assert_eq!(own.ip(), "127.0.0.1".parse::<IpAddr>().unwrap());
     client("127.0.0.1:0").send_to(b"from a stranger", own).unwrap();
     let mut batch = Batch::default();
-    assert_eq!(batch.receive(&socket, 1).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(batch.receive_connected(&socket, 1).unwrap_err().kind(), ErrorKind::WouldBlock);
     drop(free);
     send_one(&socket, outgoing(b"x", None)).unwrap();
-    assert_eq!(batch.receive(&socket, 1).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(batch.receive_connected(&socket, 1).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     assert!(batch.is_empty());
 }
 

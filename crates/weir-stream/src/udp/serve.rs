@@ -17,6 +17,10 @@ use crate::StreamWorker;
 /// How often sessions are held against the state of their endpoints, where they end with it.
 const REVIEW_PAUSE: Duration = Duration::from_secs(1);
 
+/// Silence after which a session is over once the process is on its way out: no datagram says that it is, and most idle
+/// timeouts are longer than a drain.
+const DRAIN_SILENCE: Duration = Duration::from_secs(5);
+
 /// Serves a worker's socket of a UDP listener until the listener is retired and its sessions are over. `changed` is told
 /// when the configuration has changed, or whether the listener is wanted.
 ///
@@ -133,6 +137,9 @@ impl Serving {
         if self.end.is_some() || self.state.is_retired() {
             self.sessions.drain();
         }
+        if self.end.is_some() {
+            self.sessions.shorten(DRAIN_SILENCE);
+        }
     }
 
     /// Whether nothing is left to do; after the end, whatever is left ends.
@@ -194,6 +201,10 @@ impl Witness for LogWitness {
             end: ended.end.as_str(),
             error: ended.end.error().map_or("", ErrorCode::as_str),
         });
+    }
+
+    fn descriptors_ran_out(&self) {
+        self.worker.base.descriptors_ran_out();
     }
 
     fn health_changed(&self, change: &HealthChange) {

@@ -1,4 +1,5 @@
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::task::AbortHandle;
@@ -16,8 +17,9 @@ pub(super) struct Session {
     pub(super) attempts: u32,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
-    /// Of the listener's upstream when the endpoint was chosen: another judges other endpoints.
-    pub(super) upstream: u32,
+    /// The name of the upstream that its endpoint is of: after a reload the listener may forward to another, which judges
+    /// other endpoints.
+    pub(super) upstream: Arc<str>,
     pub(super) way: Way,
     /// Gone with the first answer.
     pub(super) unanswered: Option<Box<Unanswered>>,
@@ -54,7 +56,7 @@ pub(super) struct Unanswered {
 }
 
 impl Session {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(upstream: Arc<str>, now: Instant) -> Self {
         Self {
             started: now,
             requests: 0,
@@ -62,7 +64,7 @@ impl Session {
             attempts: 0,
             bytes_in: 0,
             bytes_out: 0,
-            upstream: 0,
+            upstream,
             way: Way::Waiting,
             unanswered: None,
         }

@@ -44,8 +44,6 @@ pub(crate) struct Sessions {
     listener: Arc<UdpListener>,
     shard: Shard,
     witness: Arc<dyn Witness>,
-    /// Raised when the listener sends to another upstream.
-    upstream: u32,
     held_bytes: usize,
     /// Whose answers a batch holds.
     clients: Box<[Option<SessionKey>; BATCH]>,
@@ -62,6 +60,8 @@ pub(crate) trait Witness: Send + Sync {
     fn session_began(&self);
     /// A session ended.
     fn session_ended(&self, ended: &EndedSession<'_>);
+    /// A descriptor was needed and none was left.
+    fn descriptors_ran_out(&self);
     /// A session's success or failure changed an endpoint's state.
     fn health_changed(&self, change: &HealthChange);
 }
@@ -126,7 +126,6 @@ impl Sessions {
             listener,
             shard,
             witness,
-            upstream: 0,
             held_bytes: 0,
             clients: Box::new([None; BATCH]),
             waiting: Vec::new(),
@@ -152,7 +151,7 @@ impl Sessions {
         batch.clear();
         let is_asked = ready[..count].contains(&LISTENER);
         for &number in ready[..count].iter().filter(|&&number| number != LISTENER) {
-            turn = turn.and(self.take_responses(SessionId::from_number(number), batch, now));
+            turn = turn.and(self.take_responses(SessionId::from_number(number), count, batch, now));
         }
         self.send_responses(batch);
         if is_asked {
@@ -163,9 +162,6 @@ impl Sessions {
 
     /// Takes new settings; sessions that there are follow them too, but stay where they are.
     pub(super) fn set_listener(&mut self, listener: Arc<UdpListener>) {
-        if listener.forward.name() != self.listener.forward.name() {
-            self.upstream = self.upstream.wrapping_add(1);
-        }
         self.table.set_idle_timeout(listener.plan.idle_timeout);
         listener.stats.places.set_max(listener.sessions_max);
         self.listener = listener;
@@ -188,6 +184,11 @@ impl Sessions {
     /// Begins no more sessions.
     pub(super) const fn drain(&mut self) {
         self.takes_new = false;
+    }
+
+    /// Waits no longer than this for a session to go on.
+    pub(super) fn shorten(&mut self, idle_timeout: Duration) {
+        self.table.set_idle_timeout(idle_timeout.min(self.listener.plan.idle_timeout));
     }
 
     /// Reads no more of what clients send: another does.

@@ -17,7 +17,7 @@ pub(crate) enum DropReason {
     BufferFull,
     /// It is longer than a datagram may be.
     Oversize,
-    /// No descriptor was left for a session's socket.
+    /// No descriptor or no port was left for a session's socket.
     NoDescriptor,
     /// The kernel would not send it, for another reason.
     SendFailed,

@@ -65,7 +65,7 @@ impl Sessions {
         self.listener.stats.ended(self.shard, end, duration);
         self.witness.session_ended(&EndedSession {
             client: key.client,
-            upstream: self.listener.forward.name(),
+            upstream: &session.upstream,
             endpoint: session.open().map(|open| open.lease.endpoint().label()),
             attempts: session.attempts,
             at: now,

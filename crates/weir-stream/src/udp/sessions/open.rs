@@ -23,7 +23,7 @@ enum Opened {
     Open,
     /// It refuses datagrams, or there is no way to it.
     Refused,
-    /// There is no descriptor for a socket; the session has ended.
+    /// There is no descriptor or no port for a socket; the session has ended.
     NoDescriptor,
 }
 
@@ -37,6 +37,7 @@ impl Sessions {
         loop {
             let Some(client) = self.table.key(id).map(|key| key.client.ip()) else { return Ok(()) };
             let Some(session) = self.table.get_mut(id) else { return Ok(()) };
+            session.upstream.clone_from(self.listener.forward.name());
             let request = PickRequest { now, client: Some(client), hash: None, random: self.random.u64(..) };
             let unanswered = session.unanswered();
             let lease = match self.listener.forward.pick(&request, &unanswered.tried) {
@@ -98,7 +99,7 @@ impl Sessions {
         let Some(session) = self.table.get_mut(id) else { return };
         let Way::Open(open) = std::mem::replace(&mut session.way, Way::Waiting) else { return };
         session.unanswered().tried.insert(open.lease.endpoint().id());
-        if session.upstream == self.upstream {
+        if session.upstream == *self.listener.forward.name() {
             self.judge(&open.lease, Outcome::ConnectFailed, now);
         }
     }
@@ -128,6 +129,9 @@ impl Sessions {
     fn open(&mut self, id: SessionId, lease: Lease, now: Instant) -> Opened {
         let mut result = self.connect(id, &lease);
         if result.as_ref().is_err_and(is_out_of_descriptors) {
+            self.witness.descriptors_ran_out();
+        }
+        if result.as_ref().is_err_and(is_short) {
             // As in a full table, the oldest gives way.
             if let Some((key, session)) = self.table.evict_for(id) {
                 self.ended(&key, session, End::Evicted, now);
@@ -135,7 +139,6 @@ impl Sessions {
             }
         }
         let Some(session) = self.table.get_mut(id) else { return Opened::Refused };
-        session.upstream = self.upstream;
         session.attempts += 1;
         let error = match result {
             Ok(socket) => {
@@ -145,7 +148,7 @@ impl Sessions {
             }
             Err(error) => error,
         };
-        if is_out_of_descriptors(&error) {
+        if is_short(&error) {
             self.drop_held(id, DropReason::NoDescriptor);
             self.end(id, End::Overloaded, now);
             return Opened::NoDescriptor;
@@ -200,4 +203,11 @@ impl Sessions {
         let unanswered = self.table.get(id).and_then(|session| session.unanswered.as_ref());
         self.tallies().count_drop(reason, unanswered.map_or(0, |unanswered| unanswered.held.len() as u64));
     }
+}
+
+/// Whether the fault is on this side: no descriptor is left, no port, or no memory.
+fn is_short(error: &io::Error) -> bool {
+    // Ports that are chosen by connect(2) and used up are EAGAIN.
+    let is_out_of_ports = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::AddrNotAvailable);
+    is_out_of_descriptors(error) || is_out_of_ports || error.kind() == io::ErrorKind::OutOfMemory
 }

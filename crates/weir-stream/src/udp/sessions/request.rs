@@ -1,6 +1,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -113,8 +114,12 @@ impl Sessions {
             return Err(DropReason::Draining);
         }
         let mut evicted = Vec::new();
-        let inserted =
-            self.table.insert(*key, Session::new(now), now, |key, session| evicted.push((key, session)));
+        let inserted = self.table.insert(
+            *key,
+            Session::new(Arc::clone(self.listener.forward.name()), now),
+            now,
+            |key, session| evicted.push((key, session)),
+        );
         for (key, session) in evicted {
             self.ended(&key, session, End::Evicted, now);
         }
@@ -178,8 +183,12 @@ impl Sessions {
             let mut bytes = Vec::with_capacity(first.bytes.len() + 64);
             write_v2_datagram(client, local, &mut bytes);
             bytes.extend_from_slice(first.bytes);
-            open.needs_header = false;
-            send_all(&open.socket, &[Outgoing::to_peer(&bytes)], |_, error| failed(0, first, error));
+            let mut is_sent = true;
+            send_all(&open.socket, &[Outgoing::to_peer(&bytes)], |_, error| {
+                is_sent = false;
+                failed(0, first, error);
+            });
+            open.needs_header = !is_sent;
             rest = others;
         }
         let offset = datagrams.len() - rest.len();

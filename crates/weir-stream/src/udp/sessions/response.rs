@@ -9,22 +9,32 @@ use super::{Sessions, Turn};
 use crate::end::End;
 use crate::udp::table::{SessionId, SessionKey};
 
-/// Datagrams that are taken at a time from an endpoint: most often there is one, and the second try costs less within
-/// the same system call than another would.
-const TAKEN_AT_ONCE: usize = 2;
+/// Datagrams that are taken at a time from a session's socket while few sockets are ready: each may have many.
+const TAKEN_AT_ONCE: usize = 8;
+
+/// Sockets that are few. Of many each most often has one datagram, and looking for another costs more than to be told
+/// again of those that have it.
+const FEW: usize = 4;
 
 impl Sessions {
-    /// Takes what an endpoint has sent; the batch holds it until [`Self::send_responses`].
-    pub(super) fn take_responses(&mut self, id: SessionId, batch: &mut Batch, now: Instant) -> Turn {
+    /// Takes what an endpoint has sent, one of so many that are ready; the batch holds it until [`Self::send_responses`].
+    pub(super) fn take_responses(
+        &mut self,
+        id: SessionId,
+        ready: usize,
+        batch: &mut Batch,
+        now: Instant,
+    ) -> Turn {
+        let max = if ready <= FEW { TAKEN_AT_ONCE } else { 1 };
         let Some(key) = self.table.key(id).copied() else { return Turn::Done };
-        if batch.room() < TAKEN_AT_ONCE {
+        if batch.room() < max {
             self.send_responses(batch);
         }
         let tallies = self.listener.stats.udp(self.shard);
         let Some(session) = self.table.get_mut(id) else { return Turn::Done };
         let Some(open) = session.open() else { return Turn::Done };
         let from = batch.len();
-        let taken = match batch.receive(&open.socket, TAKEN_AT_ONCE) {
+        let taken = match batch.receive_connected(&open.socket, max) {
             Ok(taken) => taken,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Done,
             Err(_) => {
@@ -52,7 +62,7 @@ impl Sessions {
         if is_complete {
             self.end(id, End::Answered, now);
         }
-        Turn::more_if(taken == TAKEN_AT_ONCE)
+        Turn::more_if(taken == max)
     }
 
     /// An endpoint answers: it is well, and nothing needs to be kept for another.
@@ -62,7 +72,7 @@ impl Sessions {
         let head_after: Duration = now.saturating_duration_since(session.started);
         let unanswered = session.unanswered.take();
         self.held_bytes -= unanswered.map_or(0, |unanswered| unanswered.held_bytes);
-        let is_known = session.upstream == self.upstream;
+        let is_known = session.upstream == *self.listener.forward.name();
         if let Some(open) = self.table.get(id).and_then(|session| session.open()).filter(|_| is_known) {
             self.judge(&open.lease, Outcome::Success { head_after }, now);
         }

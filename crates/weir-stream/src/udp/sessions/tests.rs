@@ -1,6 +1,7 @@
 use std::net::UdpSocket;
 use std::num::NonZeroU16;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use weir_net::udp::{DATAGRAM_BYTES_MAX, Outgoing, UdpPending, send_all};
@@ -30,6 +31,8 @@ impl Witness for Told {
         self.ended.lock().unwrap().push(ended.end);
     }
 
+    fn descriptors_ran_out(&self) {}
+
     fn health_changed(&self, change: &HealthChange) {
         self.changes.lock().unwrap().push(change.clone());
     }
@@ -53,6 +56,12 @@ fn socket(address: &str) -> UdpSocket {
 
 fn local() -> UdpSocket {
     socket("127.0.0.1:0")
+}
+
+/// A socket whose address nobody takes once it is closed, as the tests beside this one would a port of `local`.
+fn mortal() -> UdpSocket {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    socket(&format!("127.9.9.{}:0", NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
 fn address_of(socket: &UdpSocket) -> Address {
@@ -283,9 +292,13 @@ fn a_session_ends_when_it_was_idle_and_what_comes_late_is_dropped() {
     );
     fixture.pass(Duration::from_nanos(1));
     assert_eq!((fixture.sessions.sessions(), fixture.reasons()), (0, vec![End::IdleTimeout]));
-    let _refused = origin.send_to(b"late", first[0]);
-    fixture.turn();
-    // The client's port is used again: neither the late answer nor the old socket is there for it.
+    // Another takes the port of its socket, unless one of the tests beside this one was faster.
+    if let Ok(heir) = UdpSocket::bind(first[0]) {
+        origin.send_to(b"late", first[0]).unwrap();
+        fixture.turn();
+        assert_eq!(receive(&heir).map(|(bytes, _)| bytes), Some(b"late".to_vec()));
+    }
+    // The client's port is used again.
     fixture.send(&client, "two");
     let second = fixture.answer(&origin);
     assert_eq!(received(&client), ["two!"]);
@@ -367,7 +380,7 @@ fn an_expected_answer_does_not_end_a_session_that_may_still_ask() {
 
 #[test]
 fn a_refusal_moves_the_session_and_loses_nothing() {
-    let (dead, origin, client) = (local(), local(), local());
+    let (dead, origin, client) = (mortal(), local(), local());
     let mut fixture = Fixture::local(plan(&[&dead, &origin]));
     drop(dead);
     fixture.send(&client, "one");
@@ -383,11 +396,11 @@ fn a_refusal_moves_the_session_and_loses_nothing() {
 
 #[test]
 fn a_session_whose_endpoint_dies_later_moves_too() {
-    let (mortal, origin, client) = (local(), local(), local());
-    let mut fixture = Fixture::local(plan(&[&mortal, &origin]));
+    let (dead, origin, client) = (mortal(), local(), local());
+    let mut fixture = Fixture::local(plan(&[&dead, &origin]));
     fixture.send(&client, "one");
-    fixture.answer(&mortal);
-    drop(mortal);
+    fixture.answer(&dead);
+    drop(dead);
     fixture.send(&client, "lost on its way");
     fixture.send(&client, "three");
     fixture.answer(&origin);
@@ -397,7 +410,7 @@ fn a_session_whose_endpoint_dies_later_moves_too() {
 
 #[test]
 fn a_session_that_every_endpoint_refuses_ends_and_the_next_datagram_tries_again() {
-    let (one, other, client) = (local(), local(), local());
+    let (one, other, client) = (mortal(), mortal(), local());
     let (here, there) = (one.local_addr().unwrap(), other.local_addr().unwrap());
     let mut fixture = Fixture::local(plan(&[&one, &other]));
     drop((one, other));
@@ -415,7 +428,7 @@ fn a_session_that_every_endpoint_refuses_ends_and_the_next_datagram_tries_again(
 
 #[test]
 fn refusals_in_a_row_pause_an_endpoint_and_say_so() {
-    let (dead, origin) = (local(), local());
+    let (dead, origin) = (mortal(), local());
     let mut fixture = Fixture::local(plan(&[&dead, &origin]));
     drop(dead);
     let clients: Vec<UdpSocket> = (0..20).map(|_| local()).collect();
@@ -531,6 +544,22 @@ fn a_draining_listener_serves_its_sessions_and_begins_none() {
 }
 
 #[test]
+fn a_session_that_is_silent_while_the_process_ends_is_not_waited_for() {
+    let (origin, client) = (local(), local());
+    let mut fixture = Fixture::local(plan(&[&origin]));
+    fixture.send(&client, "one");
+    fixture.sessions.drain();
+    fixture.sessions.shorten(Duration::from_secs(5));
+    fixture.pass(Duration::from_secs(4));
+    fixture.send(&client, "two");
+    fixture.pass(Duration::from_secs(4));
+    assert!(!fixture.sessions.is_drained());
+    fixture.pass(Duration::from_secs(1));
+    assert!(fixture.sessions.is_drained());
+    assert_eq!((fixture.reasons(), received(&origin).len()), (vec![End::IdleTimeout], 2));
+}
+
+#[test]
 fn a_listener_that_was_handed_over_leaves_questions_to_its_successor() {
     let (origin, client) = (local(), local());
     let mut fixture = Fixture::local(plan(&[&origin]));
@@ -609,6 +638,9 @@ fn the_first_datagram_to_each_endpoint_begins_with_a_header_where_asked_for() {
     long.send_to(&big, fixture.address).unwrap();
     fixture.turn();
     assert_eq!((receive(&origin), fixture.tallies().dropped(DropReason::Oversize)), (None, 1));
+    fixture.send(&long, "three");
+    let (bytes, _) = receive(&origin).unwrap();
+    assert_eq!((bytes.len(), bytes.ends_with(b"three")), (header.len() + 5, true));
 }
 
 #[test]
