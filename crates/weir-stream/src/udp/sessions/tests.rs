@@ -1,9 +1,10 @@
 use std::net::UdpSocket;
 use std::num::NonZeroU16;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use proptest::prelude::*;
 use weir_net::udp::{DATAGRAM_BYTES_MAX, Outgoing, UdpPending, send_all};
 use weir_upstream::{Address, AdminState, EndpointPlan, Target, UpstreamPlan};
 
@@ -60,8 +61,9 @@ fn local() -> UdpSocket {
 
 /// A socket whose address nobody takes once it is closed, as the tests beside this one would a port of `local`.
 fn mortal() -> UdpSocket {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    socket(&format!("127.9.9.{}:0", NEXT.fetch_add(1, Ordering::Relaxed)))
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    socket(&format!("127.9.{high}.{low}:0"))
 }
 
 fn address_of(socket: &UdpSocket) -> Address {
@@ -702,3 +704,88 @@ fn another_upstream_gets_what_begins_after_the_change() {
         (vec!["one".into(), "two".into()], vec!["three".to_owned()])
     );
 }
+
+#[derive(Debug, Clone)]
+enum Step {
+    Ask(usize),
+    Answer(usize),
+    Kill(usize),
+    Revive(usize),
+    Serve,
+    Forget,
+    Pass(u64),
+    Review,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (0..6_usize).prop_map(Step::Ask),
+        6 => (0..2_usize).prop_map(Step::Answer),
+        1 => (0..2_usize).prop_map(Step::Kill),
+        1 => (0..2_usize).prop_map(Step::Revive),
+        3 => Just(Step::Serve),
+        1 => Just(Step::Forget),
+        1 => (1..90_u64).prop_map(Step::Pass),
+        1 => Just(Step::Review),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn whatever_happens_nothing_is_mixed_up_and_nothing_is_left(
+        steps in proptest::collection::vec(step(), 1..120),
+        (requests, responses) in (proptest::option::of(1..3_u64), proptest::option::of(1..3_u64)),
+        sessions_max in 1..6_u32,
+    ) {
+        let mut origins = [Some(mortal()), Some(mortal())];
+        let addresses: Vec<SocketAddr> = origins.iter().flatten().map(|o| o.local_addr().unwrap()).collect();
+        let mut upstream = upstream_plan(&origins.iter().flatten().collect::<Vec<_>>());
+        upstream.endpoints.iter_mut().for_each(|endpoint| endpoint.max_connections = Some(2));
+        let mut listener = with(plan_for(upstream), |plan| (plan.requests, plan.responses) = (requests, responses));
+        listener.sessions_max = sessions_max;
+        let mut fixture = Fixture::local(listener);
+        let clients: Vec<UdpSocket> = (0..6).map(|_| local()).collect();
+        let mut waiting = Vec::new();
+        for step in steps {
+            match step {
+                Step::Ask(client) => fixture.send(&clients[client], &format!("of {client}")),
+                Step::Answer(origin) => {
+                    if let Some(origin) = &origins[origin] {
+                        fixture.answer(origin);
+                    }
+                }
+                Step::Kill(origin) => origins[origin] = None,
+                Step::Revive(origin) => {
+                    origins[origin].get_or_insert_with(|| socket(&addresses[origin].to_string()));
+                }
+                Step::Serve => {
+                    waiting.append(&mut fixture.sessions.take_waiting());
+                    for Waiting { id, upstream, request, tried } in waiting.drain(..) {
+                        let answer = upstream.pick(&request, &tried);
+                        fixture.sessions.chosen(id, answer, fixture.now);
+                    }
+                }
+                Step::Forget => {
+                    for Waiting { id, .. } in waiting.drain(..) {
+                        let in_vain = Err(weir_upstream::PickError::QueueTimeout);
+                        fixture.sessions.chosen(id, in_vain, fixture.now);
+                    }
+                }
+                Step::Pass(seconds) => fixture.pass(Duration::from_secs(seconds)),
+                Step::Review => fixture.sessions.review(),
+            }
+            waiting.append(&mut fixture.sessions.take_waiting());
+            fixture.turn();
+            prop_assert!(fixture.sessions.sessions() <= sessions_max as usize);
+            prop_assert!(fixture.sessions.held_bytes <= 6 * WAITING_BYTES);
+        }
+        for (client, socket) in clients.iter().enumerate() {
+            let own = format!("of {client}!");
+            prop_assert!(received(socket).iter().all(|text| *text == own));
+        }
+    }
+}
+
+/// What a session of six-byte datagrams may hold, of which sixteen wait at most.
+const WAITING_BYTES: usize = 16 * 4;
