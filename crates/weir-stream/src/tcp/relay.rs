@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use weir_net::{Relay, RelayEnd, RelayEnds, RelayTotals, Socket};
-use weir_upstream::{Endpoint, EndpointState, Lease};
+use weir_upstream::{Endpoint, Lease};
 
 use super::connection::Connection;
 use crate::end::End;
@@ -95,12 +95,7 @@ fn told_to_end(connection: &Connection, endpoint: &Endpoint, terms: &Terms) -> O
         Some(End::ShuttingDown)
     } else if terms.on_remove == OnRemove::Close && endpoint.is_retired() {
         Some(End::EndpointRemoved)
-    } else if terms.on_down == OnDown::Close
-        && matches!(
-            endpoint.state(),
-            EndpointState::CheckFailed | EndpointState::Ejected | EndpointState::SwitchedOff
-        )
-    {
+    } else if terms.on_down == OnDown::Close && endpoint.state().is_down() {
         Some(End::EndpointDown)
     } else {
         None

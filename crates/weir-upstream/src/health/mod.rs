@@ -57,6 +57,12 @@ impl EndpointState {
         }
     }
 
+    /// Whether it is known to be down, by its checks or by an operator. One that is paused after failures, or drained,
+    /// may well serve what it has.
+    pub const fn is_down(self) -> bool {
+        matches!(self, Self::CheckFailed | Self::SwitchedOff)
+    }
+
     /// Whether an operator, not a judgement, keeps requests away.
     pub const fn is_by_operator(self) -> bool {
         matches!(self, Self::Drained | Self::SwitchedOff)

@@ -1,7 +1,5 @@
 use std::time::Instant;
 
-use weir_upstream::EndpointState;
-
 use super::{ENDED_PER_TURN, EndedSession, REVIEWED_PER_TURN, Sessions, Turn};
 use crate::end::End;
 use crate::udp::session::Session;
@@ -43,11 +41,11 @@ impl Sessions {
     /// Why a session must end because of its endpoint, if it must.
     fn end_of(&self, session: &Session) -> Option<End> {
         let endpoint = session.open()?.lease.endpoint();
-        let is_down = matches!(endpoint.state(), EndpointState::CheckFailed | EndpointState::SwitchedOff);
         if self.listener.plan.on_remove == OnRemove::Close && endpoint.is_retired() {
             Some(End::EndpointRemoved)
         } else {
-            (self.listener.plan.on_down == OnDown::Close && is_down).then_some(End::EndpointDown)
+            (self.listener.plan.on_down == OnDown::Close && endpoint.state().is_down())
+                .then_some(End::EndpointDown)
         }
     }
 
@@ -63,6 +61,9 @@ impl Sessions {
         self.held_bytes -= session.held_bytes();
         let duration = now.saturating_duration_since(session.started);
         self.listener.stats.ended(self.shard, end, duration);
+        if let Some(open) = session.open() {
+            open.lease.endpoint().passed(session.bytes_in, session.bytes_out);
+        }
         self.witness.session_ended(&EndedSession {
             client: key.client,
             upstream: &session.upstream,
