@@ -220,7 +220,7 @@ fn a_held_back_connection_does_not_spin() {
 }
 
 #[test]
-fn a_reset_by_who_is_held_back_is_passed_on_at_once() {
+fn a_reset_by_who_is_held_back_is_passed_on_soon() {
     let (gateway, mut client, mut upstream) = joined(|tcp| tcp);
     let sent = client.send_until_held(Duration::from_millis(300), 256 << 20);
     assert!(sent > 0);
