@@ -117,7 +117,11 @@ impl Relay {
         // other side would see an end before the reset.
         let up = match self.to_upstream.poll(cx, client, upstream, spares, self.to_client.state) {
             Poll::Ready(Err(FlowError::Source(e))) => return Poll::Ready(RelayEnd::ClientFailed(e)),
-            Poll::Ready(Err(FlowError::Sink(e))) => return Poll::Ready(RelayEnd::UpstreamFailed(e)),
+            Poll::Ready(Err(FlowError::Sink(e))) => {
+                // A server that answers and leaves without reading on resets the connection behind its answer.
+                self.to_client.pass_rest(cx, upstream, client, spares);
+                return Poll::Ready(RelayEnd::UpstreamFailed(e));
+            }
             Poll::Ready(Ok(())) => true,
             Poll::Pending => false,
         };
@@ -206,6 +210,18 @@ impl Flow {
                         self.state = FlowState::Ending;
                     }
                 }
+            }
+        }
+    }
+
+    /// Passes on what a source that has failed had said before, as far as the sink takes it, and no end.
+    fn pass_rest(&mut self, cx: &mut Context<'_>, source: &mut Socket, sink: &mut Socket, spares: &Spares) {
+        let mut left = TURN_BYTES;
+        while left > 0 && self.state == FlowState::Open && matches!(self.flush(cx, sink), Poll::Ready(Ok(())))
+        {
+            match self.poll_source(cx, source, spares) {
+                Poll::Ready(Ok(count @ 1..)) => left = left.saturating_sub(count),
+                _ => return,
             }
         }
     }

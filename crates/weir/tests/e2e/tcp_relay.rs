@@ -245,6 +245,20 @@ fn a_reset_by_who_reads_nothing_is_passed_on_at_once() {
 }
 
 #[test]
+fn an_answer_before_a_reset_is_passed_on_to_a_client_that_still_sends() {
+    for _ in 0..10 {
+        let (gateway, mut client, mut upstream) = joined(|tcp| tcp);
+        client.send_until_held(Duration::from_millis(100), 256 << 20);
+        upstream.send("too large");
+        // With bytes that were not read, its end is a reset.
+        drop(upstream);
+        assert_eq!(client.exactly(9).unwrap(), b"too large");
+        assert_eq!(client.ending(), Ending::Reset);
+        end_of(&gateway, "upstream_reset");
+    }
+}
+
+#[test]
 fn rates_are_kept_in_each_direction() {
     const RATE: usize = 512 << 10;
     let (gateway, mut client, mut upstream) =
