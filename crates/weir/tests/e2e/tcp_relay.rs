@@ -237,7 +237,7 @@ fn a_reset_by_who_is_held_back_is_passed_on_soon() {
 
 #[test]
 fn a_reset_by_who_reads_nothing_is_passed_on_at_once() {
-    let (gateway, mut client, mut upstream) = joined(|tcp| tcp);
+    let (gateway, mut client, upstream) = joined(|tcp| tcp);
     client.send_until_held(Duration::from_millis(300), 256 << 20);
     upstream.reset();
     end_of(&gateway, "upstream_reset");
