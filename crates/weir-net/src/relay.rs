@@ -1,6 +1,9 @@
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
 
 use crate::rate::Rate;
 use crate::{BUFFER_BYTES, Buffer, Pipe, Socket, Spares};
@@ -26,6 +29,8 @@ struct Flow {
     pipe: Option<Pipe>,
     bytes: u64,
     rate: Option<Box<Rate>>,
+    /// When to look after the source while its bytes cannot be passed on.
+    watch: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +55,10 @@ enum Mode {
 
 /// Most bytes that a direction passes on before other tasks of the worker get their turn: about a millisecond's work.
 const TURN_BYTES: usize = 4 << 20;
+
+/// How often the source of a direction that is held back is asked whether it is still there: as long as there is
+/// something of it to read, nothing else tells.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// How a relay ended.
 #[derive(Debug)]
@@ -104,16 +113,22 @@ impl Relay {
         upstream: &mut Socket,
         spares: &Spares,
     ) -> Poll<RelayEnd> {
-        let up = self.to_upstream.poll(cx, client, upstream, spares, self.to_client.state);
-        let down = self.to_client.poll(cx, upstream, client, spares, self.to_upstream.state);
-        match (up, down) {
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(RelayEnd::Finished),
-            (Poll::Ready(Err(FlowError::Source(e))), _) | (_, Poll::Ready(Err(FlowError::Sink(e)))) => {
-                Poll::Ready(RelayEnd::ClientFailed(e))
+        // A socket tells of its failure once, and looks ended from then on: who has heard it must not ask again, or the
+        // other side would see an end before the reset.
+        let up = match self.to_upstream.poll(cx, client, upstream, spares, self.to_client.state) {
+            Poll::Ready(Err(FlowError::Source(e))) => return Poll::Ready(RelayEnd::ClientFailed(e)),
+            Poll::Ready(Err(FlowError::Sink(e))) => {
+                // A server that answers and leaves without reading on resets the connection behind its answer.
+                self.to_client.pass_rest(cx, upstream, client, spares);
+                return Poll::Ready(RelayEnd::UpstreamFailed(e));
             }
-            (Poll::Ready(Err(FlowError::Sink(e))), _) | (_, Poll::Ready(Err(FlowError::Source(e)))) => {
-                Poll::Ready(RelayEnd::UpstreamFailed(e))
-            }
+            Poll::Ready(Ok(())) => true,
+            Poll::Pending => false,
+        };
+        match self.to_client.poll(cx, upstream, client, spares, self.to_upstream.state) {
+            Poll::Ready(Err(FlowError::Source(e))) => Poll::Ready(RelayEnd::UpstreamFailed(e)),
+            Poll::Ready(Err(FlowError::Sink(e))) => Poll::Ready(RelayEnd::ClientFailed(e)),
+            Poll::Ready(Ok(())) if up => Poll::Ready(RelayEnd::Finished),
             _ => Poll::Pending,
         }
     }
@@ -156,7 +171,10 @@ impl Flow {
     ) -> Poll<Result<(), FlowError>> {
         let mut turn = TURN_BYTES;
         loop {
-            ready!(self.flush(cx, sink)).map_err(FlowError::Sink)?;
+            match self.flush(cx, sink) {
+                Poll::Ready(flushed) => flushed.map_err(FlowError::Sink)?,
+                Poll::Pending => return self.poll_fault(cx, source).map(|e| Err(FlowError::Source(e))),
+            }
             match self.state {
                 FlowState::Ended => return Poll::Ready(Ok(())),
                 // Both sockets are closed next, which tells the same.
@@ -196,6 +214,18 @@ impl Flow {
         }
     }
 
+    /// Passes on what a source that has failed had said before, as far as the sink takes it, and no end.
+    fn pass_rest(&mut self, cx: &mut Context<'_>, source: &mut Socket, sink: &mut Socket, spares: &Spares) {
+        let mut left = TURN_BYTES;
+        while left > 0 && self.state == FlowState::Open && matches!(self.flush(cx, sink), Poll::Ready(Ok(())))
+        {
+            match self.poll_source(cx, source, spares) {
+                Poll::Ready(Ok(count @ 1..)) => left = left.saturating_sub(count),
+                _ => return,
+            }
+        }
+    }
+
     /// Writes what was read.
     fn flush(&mut self, cx: &mut Context<'_>, sink: &mut Socket) -> Poll<io::Result<()>> {
         while let Some(buffer) = self.buffer.as_mut().filter(|buffer| !buffer.is_empty()) {
@@ -208,6 +238,18 @@ impl Flow {
             self.bytes += count as u64;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the source has failed; asks it now and then, for the time in which nothing is read from it.
+    fn poll_fault(&mut self, cx: &mut Context<'_>, source: &Socket) -> Poll<io::Error> {
+        loop {
+            let watch = self.watch.get_or_insert_with(|| Box::pin(tokio::time::sleep(WATCH_EVERY)));
+            ready!(watch.as_mut().poll(cx));
+            self.watch = None;
+            if let Some(error) = source.take_error() {
+                return Poll::Ready(error);
+            }
+        }
     }
 
     /// Reads something, where nothing is left to write; 0 at the end of the stream.

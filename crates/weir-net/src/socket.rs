@@ -120,6 +120,11 @@ impl Socket {
         matches!(peeked, Err(error) if error == rustix::io::Errno::AGAIN)
     }
 
+    /// What the connection has failed with, where nobody was told yet.
+    pub fn take_error(&self) -> Option<io::Error> {
+        each!(self, s => s.take_error()).ok().flatten()
+    }
+
     /// The socket's own address; none on unix sockets.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {

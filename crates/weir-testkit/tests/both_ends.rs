@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use weir_testkit::{After, Blackhole, Ending, Gate, Nginx, Origin, RawClient, ReadError, Refusing};
-use weir_testkit::{behaviour, curl, wait, websocket, wrk};
+use weir_testkit::{RawServer, TcpOrigin, behaviour, curl, wait, websocket, wrk};
 
 #[test]
 fn an_echo_returns_the_head_byte_for_byte() {
@@ -120,4 +120,33 @@ fn an_origin_knows_how_many_connections_are_open() {
     drop(clients);
     wait::until_true("no connection", || origin.open_count() == 0);
     assert_eq!(origin.connection_count(), 3);
+}
+
+#[test]
+fn a_raw_server_and_a_raw_client_tell_an_end_from_a_reset() {
+    let server = RawServer::start();
+    let mut client = RawClient::connect(server.addr());
+    let mut accepted = server.accept();
+    assert_eq!(accepted.peer_addr(), client.local_addr());
+    client.send("hello");
+    client.half_close();
+    assert_eq!(accepted.rest().unwrap(), b"hello");
+    accepted.reset();
+    assert_eq!(client.ending(), Ending::Reset);
+    assert!(server.try_accept().is_none());
+}
+
+#[test]
+fn a_tcp_origin_echoes_counts_and_dies() {
+    let mut origin = TcpOrigin::greeting("hi ");
+    let mut client = RawClient::connect(origin.addr());
+    client.send("there");
+    assert_eq!(client.exactly(8).unwrap(), b"hi there");
+    assert_eq!((origin.connection_count(), origin.open_count()), (1, 1));
+    origin.stop_listening();
+    assert!(RawClient::try_connect(origin.addr()).is_err());
+    client.send("!");
+    assert_eq!(client.exactly(1).unwrap(), b"!");
+    origin.kill();
+    client.ending();
 }

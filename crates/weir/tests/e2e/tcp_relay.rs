@@ -142,7 +142,7 @@ fn a_clean_end_stays_clean() {
 
 #[test]
 fn silence_ends_a_connection_after_idle_timeout_and_words_put_it_off() {
-    let (gateway, mut client, mut upstream) = joined(|tcp| tcp.tcp("idle_timeout: 600ms"));
+    let (gateway, mut client, mut upstream) = joined(|tcp| tcp.tcp("idle_timeout: 1s"));
     let started = Instant::now();
     // Either direction counts for both.
     for _ in 0..8 {
@@ -154,17 +154,17 @@ fn silence_ends_a_connection_after_idle_timeout_and_words_put_it_off() {
     let silent = Instant::now();
     assert_eq!((client.ending(), upstream.ending()), (Ending::Reset, Ending::Reset));
     let took = silent.elapsed();
-    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(5), "{took:?}");
+    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(5), "{took:?}");
     assert_eq!(end_of(&gateway, "idle_timeout")["bytes_out"], 8);
 }
 
 #[test]
 fn what_is_half_closed_ends_after_its_own_timeout() {
     let (gateway, mut client, mut upstream) =
-        joined(|tcp| tcp.tcp("idle_timeout: 1h").tcp("half_close_timeout: 500ms"));
+        joined(|tcp| tcp.tcp("idle_timeout: 1h").tcp("half_close_timeout: 800ms"));
     client.half_close();
     assert_eq!(upstream.rest().unwrap(), b"");
-    for _ in 0..5 {
+    for _ in 0..7 {
         assert!(client.is_quiet_for(Duration::from_millis(150)));
         upstream.send("x");
         assert_eq!(client.exactly(1).unwrap(), b"x");
@@ -220,7 +220,7 @@ fn a_held_back_connection_does_not_spin() {
 }
 
 #[test]
-fn a_reset_by_who_is_held_back_is_passed_on_at_once() {
+fn a_reset_by_who_is_held_back_is_passed_on_soon() {
     let (gateway, mut client, mut upstream) = joined(|tcp| tcp);
     let sent = client.send_until_held(Duration::from_millis(300), 256 << 20);
     assert!(sent > 0);
@@ -237,11 +237,25 @@ fn a_reset_by_who_is_held_back_is_passed_on_at_once() {
 
 #[test]
 fn a_reset_by_who_reads_nothing_is_passed_on_at_once() {
-    let (gateway, mut client, mut upstream) = joined(|tcp| tcp);
+    let (gateway, mut client, upstream) = joined(|tcp| tcp);
     client.send_until_held(Duration::from_millis(300), 256 << 20);
     upstream.reset();
     end_of(&gateway, "upstream_reset");
     assert_eq!(client.ending(), Ending::Reset);
+}
+
+#[test]
+fn an_answer_before_a_reset_is_passed_on_to_a_client_that_still_sends() {
+    for _ in 0..10 {
+        let (gateway, mut client, mut upstream) = joined(|tcp| tcp);
+        client.send_until_held(Duration::from_millis(100), 256 << 20);
+        upstream.send("too large");
+        // With bytes that were not read, its end is a reset.
+        drop(upstream);
+        assert_eq!(client.exactly(9).unwrap(), b"too large");
+        assert_eq!(client.ending(), Ending::Reset);
+        end_of(&gateway, "upstream_reset");
+    }
 }
 
 #[test]

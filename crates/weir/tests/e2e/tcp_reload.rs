@@ -243,6 +243,40 @@ fn what_is_open_shows_in_the_status_and_at_its_endpoint() {
     wait::until_true("none open", || gateway.admin_get("/api/v1/status").json()["connections"] == 0);
 }
 
+/// Connects again and again until it is refused; whoever gets in must be greeted. How many were.
+fn connect_until_refused(address: SocketAddr) -> Result<usize, String> {
+    for greeted in 0.. {
+        let Ok(mut client) = RawClient::try_connect(address) else { return Ok(greeted) };
+        match client.exactly(1) {
+            Ok(_) => {}
+            Err(error) => return Err(format!("{error:?} after {greeted}")),
+        }
+    }
+    unreachable!("it is refused at last")
+}
+
+#[test]
+fn who_gets_in_while_the_listener_goes_away_is_served() {
+    for stops in [false, true] {
+        let server = TcpOrigin::greeting("a");
+        let config = Tcp::to([server.addr()]);
+        let more = config.clone().another_listener("more: { bind: \"127.0.0.1:0\", tcp: { forward: app } }");
+        let gateway = more.start();
+        let address = gateway.addr("more");
+        let clients: Vec<_> =
+            (0..4).map(|_| std::thread::spawn(move || connect_until_refused(address))).collect();
+        wait::until_true("some load", || server.connection_count() > 50);
+        match stops {
+            true => gateway.ask_to_stop(),
+            false => reload(&gateway, &config),
+        }
+        for client in clients {
+            let greeted = client.join().unwrap();
+            assert!(greeted.as_ref().is_ok_and(|&greeted| greeted > 0), "stops: {stops}, {greeted:?}");
+        }
+    }
+}
+
 #[test]
 fn a_stop_lets_connections_finish_before_the_deadline() {
     let server = TcpOrigin::greeting("a");
