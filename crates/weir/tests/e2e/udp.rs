@@ -84,7 +84,7 @@ pub(crate) fn sessions(gateway: &Gateway) -> u64 {
 
 /// Datagrams that were dropped for this reason.
 pub(crate) fn dropped(gateway: &Gateway, reason: &str) -> u64 {
-    gateway.metrics().sum("weir_udp_dropped_total", &[&format!("reason=\"{reason}\"")]) as u64
+    gateway.metrics().sum("weir_udp_dropped_datagrams_total", &[&format!("reason=\"{reason}\"")]) as u64
 }
 
 /// Sessions that ended in this way.
@@ -115,8 +115,8 @@ fn a_client_keeps_its_session_and_another_client_has_its_own() {
 
     let metrics = gateway.metrics();
     let sum = |name: &str| metrics.sum(name, &["listener=\"dns\""]) as u64;
-    assert_eq!((sum("weir_udp_sessions_total"), sum("weir_udp_received_total")), (2, 4));
-    assert_eq!((sum("weir_udp_sent_total"), sum("weir_stream_received_bytes_total")), (4, 4));
+    assert_eq!((sum("weir_udp_sessions_total"), sum("weir_udp_received_datagrams_total")), (2, 4));
+    assert_eq!((sum("weir_udp_sent_datagrams_total"), sum("weir_stream_received_bytes_total")), (4, 4));
     let status = gateway.admin_get("/api/v1/status").json();
     assert_eq!(
         (&status["listeners"][0]["takes"], &status["listeners"][0]["connections"]),
@@ -157,8 +157,8 @@ fn clients_under_load_get_their_own_answers_and_nobody_elses() {
     });
     assert_eq!(origin.sources().len(), 32);
     let metrics = gateway.metrics();
-    assert_eq!(metrics.sum("weir_udp_dropped_total", &[]) as u64, 0);
-    assert_eq!(metrics.sum("weir_udp_received_total", &[]) as u64, 3_200);
+    assert_eq!(metrics.sum("weir_udp_dropped_datagrams_total", &[]) as u64, 0);
+    assert_eq!(metrics.sum("weir_udp_received_datagrams_total", &[]) as u64, 3_200);
 }
 
 #[test]

@@ -28,9 +28,9 @@ fn no_query_is_lost() {
     assert_eq!((report.sent, report.noerror, report.lost), (2_000, 2_000, 0), "{report:?}");
     wait::until_true("the end of every session", || sessions(&gateway) == 0);
     let metrics = gateway.metrics();
-    assert_eq!(metrics.sum("weir_udp_dropped_total", &[]) as u64, 0);
-    assert_eq!(metrics.sum("weir_udp_received_total", &[]) as u64, 2_000);
-    assert_eq!(metrics.sum("weir_udp_sent_total", &[]) as u64, 2_000);
+    assert_eq!(metrics.sum("weir_udp_dropped_datagrams_total", &[]) as u64, 0);
+    assert_eq!(metrics.sum("weir_udp_received_datagrams_total", &[]) as u64, 2_000);
+    assert_eq!(metrics.sum("weir_udp_sent_datagrams_total", &[]) as u64, 2_000);
     assert_eq!(metrics.sum("weir_udp_sessions_total", &[]) as u64, ended(&gateway, "answered"));
 }
 
@@ -153,7 +153,7 @@ fn no_query_is_lost_while_one_of_two_servers_goes_down_and_comes_back() {
                 .queries_per_second_max(1_000)
                 .run()
         });
-        let received = || gateway.metrics().sum("weir_udp_received_total", &[]);
+        let received = || gateway.metrics().sum("weir_udp_received_datagrams_total", &[]);
         wait::until_true("the first queries", || received() > 100.0);
         one.stop();
         let moved = || gateway.metrics().sum("weir_udp_sessions_moved_total", &[]);

@@ -16,7 +16,7 @@ fn choosy() -> UdpOrigin {
 /// Sends one datagram from each of so many addresses and ports, as a flood of made-up senders does. Pauses where the
 /// gateway has not read what was sent before, so that none is lost on the way.
 fn flood(gateway: &Gateway, to: SocketAddr, count: u32, mut between: impl FnMut(u32)) {
-    let received = || gateway.metrics().sum("weir_udp_received_total", &[]) as u64;
+    let received = || gateway.metrics().sum("weir_udp_received_datagrams_total", &[]) as u64;
     let before = received();
     for number in 0..count {
         let [_, high, middle, low] = number.to_be_bytes();

@@ -37,7 +37,7 @@ fn a_refusal_costs_the_client_nothing_and_counts_against_the_endpoint() {
     assert!(has_state(&gateway, "ejected"));
     let change = &gateway.events("endpoint_state")[0];
     assert_eq!((&change["endpoint"], &change["to"]), (&refusing.to_string().into(), &"ejected".into()));
-    assert_eq!(gateway.metrics().sum("weir_udp_dropped_total", &[]) as u64, 0);
+    assert_eq!(gateway.metrics().sum("weir_udp_dropped_datagrams_total", &[]) as u64, 0);
 }
 
 #[test]
