@@ -30,6 +30,13 @@ mod tcp_relay;
 mod tcp_reload;
 mod tcp_sni;
 mod timeouts;
+mod udp;
+mod udp_addresses;
+mod udp_dns;
+mod udp_flood;
+mod udp_proxy_protocol;
+mod udp_reload;
+mod udp_upstreams;
 mod upgrade;
 mod upstream_faults;
 
