@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use weir_base::format_duration;
+use weir_stream::tcp::routes::Protocol;
 use weir_stream::{OnDown, OnRemove, SendProxyProtocol, TcpPlan, TcpRoutePlan, UdpPlan};
 
 pub(super) fn tcp(plan: &TcpPlan) -> Value {
@@ -43,7 +44,7 @@ pub(super) fn udp(plan: &UdpPlan) -> Value {
 fn route(route: &TcpRoutePlan) -> Value {
     json!({
         "sni": route.matches.sni.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "alpn": route.matches.alpn.iter().map(|protocol| protocol.as_str()).collect::<Vec<_>>(),
+        "alpn": route.matches.alpn.iter().map(Protocol::as_str).collect::<Vec<_>>(),
         "forward": &*route.forward,
     })
 }

@@ -147,8 +147,10 @@ impl Listeners {
             .iter()
             .flat_map(|(name, plan)| plan.bind.iter().map(|bind| key(name, plan, bind)))
             .collect();
-        let unwanted = self.running.extract_if(.., |key, _| !wanted.contains(key));
-        let unwanted: Vec<(Key, Running)> = unwanted.collect();
+        let running = std::mem::take(&mut self.running);
+        let (wanted, unwanted) = running.into_iter().partition(|(key, _)| wanted.contains(key));
+        self.running = wanted;
+        let unwanted: BTreeMap<Key, Running> = unwanted;
         unwanted.into_iter().map(|(key, running)| self.retire(key, running)).collect()
     }
 

@@ -9,4 +9,4 @@ mod reload_stats;
 mod worker;
 
 pub(crate) use gateway::{Gateway, ListenerRow};
-pub(crate) use process::{Rejected, Reloads, Source, run};
+pub(crate) use process::{Rejected, Reloads, Source, WasRead, run};

@@ -33,7 +33,14 @@ pub(crate) struct Rejected {
     pub(crate) text: String,
     /// For programs: the same as a list.
     pub(crate) problems: serde_json::Value,
-    /// Every file that was read, for watching: the fault may be mended in one that is new.
+    /// What was read, for watching: the fault may be mended in a file that is new.
+    pub(crate) read: Box<WasRead>,
+}
+
+/// What a configuration was read from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WasRead {
+    /// Every file, and the folders that `include` patterns look into.
     pub(crate) files: Vec<PathBuf>,
     /// What they held.
     pub(crate) seen: Seen,
@@ -43,7 +50,7 @@ impl Rejected {
     /// For a reason that lies in no file.
     fn because(text: String) -> Self {
         let problems = serde_json::json!([{ "message": text }]);
-        Self { text, problems, files: Vec::new(), seen: Seen::default() }
+        Self { text, problems, read: Box::default() }
     }
 }
 
@@ -287,8 +294,8 @@ impl Watching {
 
     /// Watches what was read in vain, where anything is watched: told is only what changes from here on.
     fn follow_rejected(&self, rejected: &Rejected) {
-        if let Some(watch) = self.watch.as_ref().filter(|_| !rejected.files.is_empty()) {
-            watch.set_read(rejected.files.clone(), rejected.seen.clone());
+        if let Some(watch) = self.watch.as_ref().filter(|_| !rejected.read.files.is_empty()) {
+            watch.set_read(rejected.read.files.clone(), rejected.read.seen.clone());
         }
     }
 

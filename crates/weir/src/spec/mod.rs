@@ -25,7 +25,7 @@ use weir_config::{Document, MemoryReader, Problems, SourceReader};
 use weir_provider::RecordingReader;
 
 use crate::plan::RootPlan;
-use crate::run::Rejected;
+use crate::run::{Rejected, WasRead};
 
 /// Reads a file and what it includes.
 ///
@@ -38,7 +38,10 @@ pub(crate) fn load(path: &Path) -> Result<RootPlan, Rejected> {
     let seen = reader.into_seen();
     match loaded.into_plan() {
         Ok(plan) => Ok(RootPlan { seen, ..plan }),
-        Err(rejected) => Err(Rejected { seen, ..rejected }),
+        Err(mut rejected) => {
+            rejected.read.seen = seen;
+            Err(rejected)
+        }
     }
 }
 
@@ -68,8 +71,7 @@ impl Loaded {
         plan.ok_or_else(|| Rejected {
             text: problems.render(false),
             problems: problems.to_json(),
-            files,
-            seen: weir_provider::Seen::default(),
+            read: Box::new(WasRead { files, ..WasRead::default() }),
         })
     }
 }
