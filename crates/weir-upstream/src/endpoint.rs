@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::balancer::Ewma;
 use crate::health::Vitals;
@@ -114,6 +114,23 @@ impl Endpoint {
     /// How often it was paused.
     pub fn ejections(&self) -> u64 {
         self.load.tally.ejections.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection that it took, and how long that was.
+    pub fn connected(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.load.tally.connects.fetch_add(1, Ordering::Relaxed);
+        self.load.tally.connect_ns.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Connections that it took.
+    pub fn connects(&self) -> u64 {
+        self.load.tally.connects.load(Ordering::Relaxed)
+    }
+
+    /// How long it took to take them, all together.
+    pub fn connect_time(&self) -> Duration {
+        Duration::from_nanos(self.load.tally.connect_ns.load(Ordering::Relaxed))
     }
 
     /// Counts bytes that were relayed to it and from it, beside HTTP.
@@ -250,6 +267,8 @@ impl Busy {
 pub(crate) struct Tally {
     pub(crate) failures: [AtomicU64; FailureKind::ALL.len()],
     pub(crate) ejections: AtomicU64,
+    connects: AtomicU64,
+    connect_ns: AtomicU64,
     bytes_to: AtomicU64,
     bytes_from: AtomicU64,
     ewma: Ewma,
@@ -267,6 +286,8 @@ impl Load {
             tally: Tally {
                 failures: Default::default(),
                 ejections: AtomicU64::new(0),
+                connects: AtomicU64::new(0),
+                connect_ns: AtomicU64::new(0),
                 bytes_to: AtomicU64::new(0),
                 bytes_from: AtomicU64::new(0),
                 ewma: Ewma::new(now),

@@ -75,6 +75,10 @@ pub struct EndpointStatus {
     pub failures_in_a_row: u32,
     /// How often it was paused.
     pub ejections: u64,
+    /// Connections that it took.
+    pub connects: u64,
+    /// How long it took to take them, all together.
+    pub connect_time: Duration,
     /// Bytes that tcp and udp listeners relayed to it.
     pub bytes_to: u64,
     /// Bytes that tcp and udp listeners relayed from it.
@@ -139,6 +143,8 @@ impl Upstream {
                     failures: FailureKind::ALL.map(|kind| (kind, endpoint.failures(kind))),
                     failures_in_a_row: endpoint.vitals.streak(),
                     ejections: endpoint.ejections(),
+                    connects: endpoint.connects(),
+                    connect_time: endpoint.connect_time(),
                     bytes_to: endpoint.bytes_to(),
                     bytes_from: endpoint.bytes_from(),
                     ejected_for: endpoint.vitals.ejected_until().map(|u| u.saturating_duration_since(now)),

@@ -47,6 +47,7 @@ pub(super) async fn connect(
         }
         match dialled {
             Ok(socket) => {
+                lease.endpoint().connected(now - started);
                 connection.connect_time = Some(now - begun);
                 connection.stats.connected(connection.worker.base.shard, now - begun);
                 return Ok(join(connection, listener, socket, lease));

@@ -140,6 +140,18 @@ fn each(upstream: &str, endpoint: &EndpointStatus, out: &mut Exposition) {
     };
     put("requests_total", "Requests sent, by endpoint.", Kind::Counter, endpoint.requests as f64);
     put(
+        "connects_total",
+        "Connections that it took, by endpoint.",
+        Kind::Counter,
+        endpoint.connects as f64,
+    );
+    put(
+        "connect_seconds_total",
+        "How long it took to take them, all together, by endpoint.",
+        Kind::Counter,
+        endpoint.connect_time.as_secs_f64(),
+    );
+    put(
         "relayed_to_bytes_total",
         "Bytes relayed to it by tcp and udp listeners, by endpoint.",
         Kind::Counter,

@@ -190,6 +190,8 @@ fn endpoint_view(endpoint: &EndpointStatus) -> Value {
         "failures": Value::Object(failures.collect()),
         "failures_in_a_row": endpoint.failures_in_a_row,
         "ejections": endpoint.ejections,
+        "connects": endpoint.connects,
+        "connect_ms": millis(endpoint.connect_time),
         "bytes_to": endpoint.bytes_to,
         "bytes_from": endpoint.bytes_from,
         "ejected_for_ms": endpoint.ejected_for.map(millis),
