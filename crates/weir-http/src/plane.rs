@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_net::{ConnectionLimits, ProxyProtocol, TrustedProxies};
-use weir_route::RouteTable;
+use weir_route::{PathRules, RouteTable};
 use weir_telemetry::{Collect, Exposition};
 use weir_upstream::Upstream;
 
@@ -80,8 +80,8 @@ pub(crate) struct RouteInfo {
 pub struct ListenerPlan {
     /// What the route table knows the listener by.
     pub match_id: u32,
-    /// Whether paths are normalised before they are matched and forwarded; on by default.
-    pub normalize_path: bool,
+    /// How request paths are read.
+    pub paths: PathRules,
     /// Whether connections begin with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
 }
