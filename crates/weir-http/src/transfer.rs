@@ -6,6 +6,7 @@ use weir_net::{Buffer, Buffers, Pipe, Socket, Spares};
 use weir_wire::http1::{Body, CHUNK_LINE_MAX, Chunk, ChunkError, ChunkedDecoder, Head, encode_chunk_line};
 
 use crate::io::Io;
+use crate::trailers::{Denied, TrailerRules};
 
 /// One direction of one body: read as the source frames it, written as the sink needs it.
 ///
@@ -32,9 +33,15 @@ pub(crate) struct Transfer {
 #[derive(Debug)]
 enum Source {
     Length(u64),
-    Chunked(Box<ChunkedDecoder>),
+    Chunked(Box<Chunks>),
     UntilClose,
     Finished,
+}
+
+#[derive(Debug, Default)]
+struct Chunks {
+    decoder: ChunkedDecoder,
+    trailers: TrailerRules,
 }
 
 /// How the body is written.
@@ -67,6 +74,8 @@ pub(crate) enum TransferError {
     SourceMalformed(ChunkError),
     /// More bytes than the limit.
     TooLarge,
+    /// A trailer that a policy denies; the last chunk was not written.
+    TrailerDenied,
     SinkFailed(#[allow(dead_code, reason = "shown by Debug")] io::Error),
 }
 
@@ -111,6 +120,15 @@ impl Transfer {
     /// Sets the most body bytes allowed.
     pub(crate) fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
+    }
+
+    /// Sets what is done to trailers before they are written.
+    pub(crate) fn guard_trailers(&mut self, rules: &TrailerRules) {
+        if let Source::Chunked(chunks) = &mut self.source
+            && !rules.is_empty()
+        {
+            chunks.trailers = rules.clone();
+        }
     }
 
     /// What is known of the bytes that are still to come from the source: `None` where only its end will tell.
@@ -339,8 +357,8 @@ impl Transfer {
             let filled = from.filled();
             let filled = &filled[..filled.len().min(room)];
             let (taken, data, ended) = match &mut self.source {
-                Source::Chunked(decoder) => {
-                    match decoder.next(filled).map_err(TransferError::SourceMalformed)? {
+                Source::Chunked(chunks) => {
+                    match chunks.decoder.next(filled).map_err(TransferError::SourceMalformed)? {
                         Chunk::More => (filled.len(), 0..0, false),
                         Chunk::Data { start, end } => (end, start..end, false),
                         Chunk::End { end } => (end, 0..0, true),
@@ -376,10 +394,15 @@ impl Transfer {
     /// The source's body is complete: what is left of it is encoded, with the trailers.
     fn end(&mut self, out: Option<ChunkWriter>, buffers: &Buffers) -> Result<(), TransferError> {
         let mut trailers = Head::default();
-        if let Source::Chunked(decoder) = &mut self.source {
-            decoder.trailers(&mut trailers).map_err(TransferError::SourceMalformed)?;
+        let mut rules = TrailerRules::default();
+        if let Source::Chunked(chunks) = &mut self.source {
+            chunks.decoder.trailers(&mut trailers).map_err(TransferError::SourceMalformed)?;
+            rules = std::mem::take(&mut chunks.trailers);
         }
         self.source = Source::Finished;
+        if self.sink == Sink::Chunked {
+            rules.apply(&mut trailers).map_err(|Denied| TransferError::TrailerDenied)?;
+        }
         self.moved = true;
         self.encoded = out.and_then(|out| out.into_buffer(buffers));
         self.finish(&trailers, buffers);

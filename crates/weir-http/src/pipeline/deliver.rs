@@ -210,6 +210,9 @@ async fn stream(
     write_head(connection, exchange, framing, kept);
     let now = exchange.record.head_at;
     let mut response = Transfer::new(forwarded.body, sink, u64::MAX, now);
+    if let Some(route) = &exchange.record.route {
+        response.guard_trailers(&route.response_trailers);
+    }
     let small = response.raw_ready(forwarded.io.filled().len());
     if (1..=COPIED_BYTES_MAX).contains(&small) {
         // One plain write of one piece: cheaper than a gathering one by more than the copy costs.
@@ -328,7 +331,8 @@ impl Delivery<'_> {
             TransferError::SourceEnded
             | TransferError::SourceFailed(_)
             | TransferError::SourceMalformed(_) => ErrorCode::UpstreamCut,
-            TransferError::TooLarge => ErrorCode::Internal,
+            // Answers have no limit, and none of their trailers is denied.
+            TransferError::TooLarge | TransferError::TrailerDenied => ErrorCode::Internal,
         }))
     }
 
@@ -359,6 +363,7 @@ impl Delivery<'_> {
             }
             Poll::Ready(Err(TransferError::SourceMalformed(_))) => Err(ErrorCode::BadRequest),
             Poll::Ready(Err(TransferError::TooLarge)) => Err(ErrorCode::BodyTooLarge),
+            Poll::Ready(Err(TransferError::TrailerDenied)) => Err(ErrorCode::HeaderDenied),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
         }
     }
