@@ -451,7 +451,8 @@ async fn relay(connection: &mut Connection, exchange: &mut Exchange, forwarded: 
     relay.free(&worker.base.spares);
     worker.shared.stats.upgraded.add(-1);
     let totals = relay.totals();
-    exchange.record.bytes_out = totals.to_client;
+    // What the relay said first was the head.
+    exchange.record.bytes_out = totals.to_client.saturating_sub(exchange.out.len() as u64);
     exchange.record.bytes_in = totals.to_upstream;
     match end {
         Some(RelayEnd::Finished) | None => {}

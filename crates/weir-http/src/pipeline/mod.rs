@@ -3,7 +3,7 @@
 mod admit;
 mod deliver;
 mod gateway_fields;
-mod problem;
+pub(crate) mod problem;
 mod record;
 
 use std::sync::Arc;
