@@ -75,6 +75,13 @@ pub(super) struct Failure {
     pub(super) reused: bool,
 }
 
+impl Failure {
+    /// Whether the endpoint closed an idle connection while the request was on its way: no fault of its own.
+    pub(super) fn is_race(&self) -> bool {
+        self.reused && matches!(self.error, ForwardError::ClosedEarly)
+    }
+}
+
 /// The head of an answer stands in the exchange.
 pub(super) struct Answered {
     io: Io,
@@ -263,7 +270,8 @@ async fn send(
 /// Whether this answer is given up for another endpoint's: its status is listed, and one more try is granted.
 fn gives_up(upstream: &Upstream, exchange: &Exchange, limits: &Limits) -> bool {
     upstream.plan().retry.statuses.contains(&exchange.response.status)
-        && super::may_try_again(exchange, limits.total)
+        && !exchange.replay.overflowed
+        && limits.total.is_none_or(|total| Instant::now() < total)
         && upstream.retry_budget().try_withdraw()
 }
 
