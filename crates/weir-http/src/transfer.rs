@@ -1,9 +1,13 @@
+mod chunk_writer;
+
 use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use weir_net::{Buffer, Buffers, Pipe, Socket, Spares};
-use weir_wire::http1::{Body, CHUNK_LINE_MAX, Chunk, ChunkError, ChunkedDecoder, Head, encode_chunk_line};
+use weir_wire::http1::{Body, Chunk, ChunkError, ChunkedDecoder, Head};
+
+use chunk_writer::ChunkWriter;
 
 use crate::io::Io;
 use crate::trailers::{Denied, TrailerRules};
@@ -436,52 +440,5 @@ impl Transfer {
         if let Some(pipe) = self.pipe.take() {
             spares.pipes.put(pipe);
         }
-    }
-}
-
-/// Collects data into one buffer, as one chunk or as it is.
-struct ChunkWriter {
-    buffer: Buffer,
-    /// Bytes kept free at the front for the size line.
-    reserve: usize,
-}
-
-impl ChunkWriter {
-    fn new(mut buffer: Buffer, sink: Sink) -> Self {
-        let reserve = if sink == Sink::Chunked { CHUNK_LINE_MAX } else { 0 };
-        buffer.advance(reserve);
-        Self { buffer, reserve }
-    }
-
-    fn data(&self) -> usize {
-        self.buffer.filled().len() - self.reserve
-    }
-
-    /// How much data still fits; the CRLF after a chunk is set aside.
-    fn room(&self) -> usize {
-        let behind = if self.reserve > 0 { 2 } else { 0 };
-        weir_net::BUFFER_BYTES - self.reserve - behind - self.data()
-    }
-
-    fn push(&mut self, data: &[u8]) {
-        self.buffer.room()[..data.len()].copy_from_slice(data);
-        self.buffer.advance(data.len());
-    }
-
-    fn into_buffer(mut self, buffers: &Buffers) -> Option<Buffer> {
-        let size = self.data();
-        if size == 0 {
-            buffers.put(self.buffer);
-            return None;
-        }
-        if self.reserve > 0 {
-            self.buffer.room()[..2].copy_from_slice(b"\r\n");
-            self.buffer.advance(2);
-            let mut line = [0; CHUNK_LINE_MAX];
-            let start = encode_chunk_line(size, &mut line);
-            self.buffer.overwrite(start, &line[start..]);
-            self.buffer.consume(start);
-        }
-        Some(self.buffer)
     }
 }

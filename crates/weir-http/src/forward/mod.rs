@@ -2,7 +2,9 @@
 
 mod attempt;
 mod error;
+mod exchanging;
 mod head;
+mod limits;
 mod tries;
 mod upgrade;
 
@@ -23,6 +25,7 @@ use crate::exchange::Exchange;
 use crate::io::Io;
 use crate::plane::Plane;
 use crate::transfer::Transfer;
+use limits::Limits;
 use tries::{Left, Tries};
 
 /// An endpoint's answer whose head stands in the exchange; its body is still to come.
@@ -63,7 +66,7 @@ pub(crate) async fn forward(
     let plan = upstream.plan();
     exchange.record.upstream = Some(Arc::clone(upstream.name()));
     exchange.replay.bytes_max = plan.retry.body_bytes_max;
-    let limits = attempt::Limits::new(plan, plane, total);
+    let limits = Limits::new(plan, plane, total);
     let mut tries = Tries::new(exchange.request.method().is_idempotent(), &plan.retry);
     // Neither a slow request head nor the queue is taken from the endpoint's time.
     let mut now = exchange.record.read_at;

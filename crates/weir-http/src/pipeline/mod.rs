@@ -2,9 +2,11 @@
 
 mod admit;
 mod deliver;
+mod delivery;
 mod gateway_fields;
 pub(crate) mod problem;
 mod record;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Instant;
