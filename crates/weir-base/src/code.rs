@@ -33,11 +33,11 @@ macro_rules! codes {
 codes! {
     /// The request's bytes are not one unambiguous HTTP/1.1 message; the connection is closed.
     BadRequest = "bad-request", 400, Client, "The request is malformed";
-    /// The path climbs above the root or has a backslash, `%00` or an invalid percent-encoding.
+    /// The path climbs above the root or has a backslash, `%00`, an invalid percent-encoding, or a refused `%2F`.
     BadPath = "bad-path", 400, Client, "The request path is not valid";
     /// The `Host` field is missing, repeated, empty or not a host name.
     BadHost = "bad-host", 400, Client, "The Host field is not valid";
-    /// A `headers` policy denies requests that carry this field.
+    /// A `headers` policy denies requests that carry this field, as a trailer too.
     HeaderDenied = "header-denied", 400, Client, "The request carries a field that is not allowed";
     /// An `ip_rules` policy does not let this address through.
     ClientNotAllowed = "client-not-allowed", 403, Client, "This client address is not allowed";

@@ -34,15 +34,16 @@ struct PeerText {
     length: u8,
 }
 
-/// The longest: `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`.
-const PEER_TEXT_MAX: usize = 45;
+/// The longest: eight groups of four digits.
+const PEER_TEXT_MAX: usize = 39;
 
 impl PeerText {
-    fn new(peer: Option<IpAddr>) -> Self {
+    /// Without the port, and without the scope of a link-local address: that is of this machine alone.
+    fn new(peer: Option<SocketAddr>) -> Self {
         let mut text = Self { bytes: [0; PEER_TEXT_MAX], length: 0 };
-        if let Some(peer) = peer {
+        if let Some(peer) = peer.map(|peer| peer.ip().to_canonical()) {
             let mut rest = &mut text.bytes[..];
-            write!(rest, "{peer}").expect("no address is longer than the longest");
+            write!(rest, "{peer}").expect("no address without a scope is longer");
             text.length = (PEER_TEXT_MAX - rest.len()) as u8;
         }
         text
@@ -91,7 +92,7 @@ impl Connection {
         {
             return Err((socket, refusal));
         }
-        let peer_text = PeerText::new(peer.map(|peer| peer.ip().to_canonical()));
+        let peer_text = PeerText::new(peer);
         Ok(Box::new(Self {
             io: Io::new(socket),
             peer,
@@ -111,7 +112,7 @@ impl Connection {
         self.expects = ProxyProtocol::Off;
         if declared.is_some() {
             self.peer = declared;
-            self.peer_text = PeerText::new(self.peer_ip());
+            self.peer_text = PeerText::new(declared);
         }
         let limits = self.worker.plane().limits.connections();
         self.peer.is_none_or(|peer| self.admitted.count_ip(peer.ip(), &limits).is_ok())
@@ -152,5 +153,28 @@ impl Connection {
     /// Marks the connection idle or busy, for the choice of what to give up first.
     pub(crate) fn set_idle(&self, since: Option<Instant>) {
         self.admitted.set_idle(since.map(|at| self.worker.base.age_ms(at)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PeerText;
+
+    #[test]
+    fn every_address_has_a_text_without_port_and_scope() {
+        for (peer, text) in [
+            ("1.2.3.4:5", "1.2.3.4"),
+            ("[::ffff:255.255.255.255]:1", "255.255.255.255"),
+            ("[fe80::1%4294967295]:65535", "fe80::1"),
+            (
+                "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535",
+                "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            ),
+            ("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ] {
+            let written = PeerText::new(Some(peer.parse().unwrap()));
+            assert_eq!(&written.bytes[..usize::from(written.length)], text.as_bytes());
+        }
+        assert_eq!(PeerText::new(None).length, 0);
     }
 }

@@ -3,13 +3,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_net::{ConnectionLimits, ProxyProtocol, TrustedProxies};
-use weir_route::RouteTable;
+use weir_route::{PathRules, RouteTable};
 use weir_telemetry::{Collect, Exposition};
 use weir_upstream::Upstream;
 
 use crate::action::{Action, ActionPlan};
 use crate::policy::{Policy, PolicyPlan};
 use crate::stats::RouteStats;
+use crate::trailers::TrailerRules;
 
 /// Everything that requests need of one revision of the configuration; immutable.
 pub struct Plane {
@@ -67,12 +68,28 @@ pub struct Route {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// What outlives a request's snapshot: the name and the counters of its route.
+/// What outlives a request's snapshot: the name and the counters of its route, and what becomes of trailers.
 #[derive(Debug)]
 pub(crate) struct RouteInfo {
     /// The route's name; empty for requests that match none.
     pub(crate) name: Arc<str>,
     pub(crate) stats: Arc<RouteStats>,
+    pub(crate) request_trailers: TrailerRules,
+    pub(crate) response_trailers: TrailerRules,
+}
+
+impl RouteInfo {
+    fn new(name: Arc<str>, stats: Arc<RouteStats>, policies: &[Box<dyn Policy>]) -> Self {
+        Self {
+            name,
+            stats,
+            request_trailers: TrailerRules::new(policies.iter().flat_map(|policy| policy.trailers().request)),
+            // In reverse, as with heads.
+            response_trailers: TrailerRules::new(
+                policies.iter().rev().flat_map(|policy| policy.trailers().response),
+            ),
+        }
+    }
 }
 
 /// Settings of one listener that may change with a reload.
@@ -80,8 +97,8 @@ pub(crate) struct RouteInfo {
 pub struct ListenerPlan {
     /// What the route table knows the listener by.
     pub match_id: u32,
-    /// Whether paths are normalised before they are matched and forwarded; on by default.
-    pub normalize_path: bool,
+    /// How request paths are read.
+    pub paths: PathRules,
     /// Whether connections begin with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
 }
@@ -159,16 +176,18 @@ impl Plane {
                 let stats = known
                     .get(&*route.name)
                     .map_or_else(|| RouteStats::new(plan.shards), |stats| Arc::clone(stats));
+                let policies: Box<[Box<dyn Policy>]> =
+                    route.policies.into_iter().map(PolicyPlan::compile).collect();
                 Arc::new(Route {
-                    info: Arc::new(RouteInfo { name: route.name, stats }),
-                    policies: route.policies.into_iter().map(PolicyPlan::compile).collect(),
+                    info: Arc::new(RouteInfo::new(route.name, stats, &policies)),
+                    policies,
                     action: route.action.compile(),
                     timeout: route.timeout,
                 })
             })
             .collect();
         let unmatched = previous.map_or_else(
-            || Arc::new(RouteInfo { name: "".into(), stats: RouteStats::new(plan.shards) }),
+            || Arc::new(RouteInfo::new("".into(), RouteStats::new(plan.shards), &[])),
             |plane| Arc::clone(&plane.unmatched),
         );
         Arc::new(Self {

@@ -1,11 +1,16 @@
+mod chunk_writer;
+
 use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use weir_net::{Buffer, Buffers, Pipe, Socket, Spares};
-use weir_wire::http1::{Body, CHUNK_LINE_MAX, Chunk, ChunkError, ChunkedDecoder, Head, encode_chunk_line};
+use weir_wire::http1::{Body, Chunk, ChunkError, ChunkedDecoder, Head};
+
+use chunk_writer::ChunkWriter;
 
 use crate::io::Io;
+use crate::trailers::{Denied, TrailerRules};
 
 /// One direction of one body: read as the source frames it, written as the sink needs it.
 ///
@@ -32,9 +37,15 @@ pub(crate) struct Transfer {
 #[derive(Debug)]
 enum Source {
     Length(u64),
-    Chunked(Box<ChunkedDecoder>),
+    Chunked(Box<Chunks>),
     UntilClose,
     Finished,
+}
+
+#[derive(Debug, Default)]
+struct Chunks {
+    decoder: ChunkedDecoder,
+    trailers: TrailerRules,
 }
 
 /// How the body is written.
@@ -67,6 +78,8 @@ pub(crate) enum TransferError {
     SourceMalformed(ChunkError),
     /// More bytes than the limit.
     TooLarge,
+    /// A trailer that a policy denies; the last chunk was not written.
+    TrailerDenied,
     SinkFailed(#[allow(dead_code, reason = "shown by Debug")] io::Error),
 }
 
@@ -111,6 +124,15 @@ impl Transfer {
     /// Sets the most body bytes allowed.
     pub(crate) fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
+    }
+
+    /// Sets what is done to trailers before they are written.
+    pub(crate) fn guard_trailers(&mut self, rules: &TrailerRules) {
+        if let Source::Chunked(chunks) = &mut self.source
+            && !rules.is_empty()
+        {
+            chunks.trailers = rules.clone();
+        }
     }
 
     /// What is known of the bytes that are still to come from the source: `None` where only its end will tell.
@@ -339,8 +361,8 @@ impl Transfer {
             let filled = from.filled();
             let filled = &filled[..filled.len().min(room)];
             let (taken, data, ended) = match &mut self.source {
-                Source::Chunked(decoder) => {
-                    match decoder.next(filled).map_err(TransferError::SourceMalformed)? {
+                Source::Chunked(chunks) => {
+                    match chunks.decoder.next(filled).map_err(TransferError::SourceMalformed)? {
                         Chunk::More => (filled.len(), 0..0, false),
                         Chunk::Data { start, end } => (end, start..end, false),
                         Chunk::End { end } => (end, 0..0, true),
@@ -376,10 +398,15 @@ impl Transfer {
     /// The source's body is complete: what is left of it is encoded, with the trailers.
     fn end(&mut self, out: Option<ChunkWriter>, buffers: &Buffers) -> Result<(), TransferError> {
         let mut trailers = Head::default();
-        if let Source::Chunked(decoder) = &mut self.source {
-            decoder.trailers(&mut trailers).map_err(TransferError::SourceMalformed)?;
+        let mut rules = TrailerRules::default();
+        if let Source::Chunked(chunks) = &mut self.source {
+            chunks.decoder.trailers(&mut trailers).map_err(TransferError::SourceMalformed)?;
+            rules = std::mem::take(&mut chunks.trailers);
         }
         self.source = Source::Finished;
+        if self.sink == Sink::Chunked {
+            rules.apply(&mut trailers).map_err(|Denied| TransferError::TrailerDenied)?;
+        }
         self.moved = true;
         self.encoded = out.and_then(|out| out.into_buffer(buffers));
         self.finish(&trailers, buffers);
@@ -413,52 +440,5 @@ impl Transfer {
         if let Some(pipe) = self.pipe.take() {
             spares.pipes.put(pipe);
         }
-    }
-}
-
-/// Collects data into one buffer, as one chunk or as it is.
-struct ChunkWriter {
-    buffer: Buffer,
-    /// Bytes kept free at the front for the size line.
-    reserve: usize,
-}
-
-impl ChunkWriter {
-    fn new(mut buffer: Buffer, sink: Sink) -> Self {
-        let reserve = if sink == Sink::Chunked { CHUNK_LINE_MAX } else { 0 };
-        buffer.advance(reserve);
-        Self { buffer, reserve }
-    }
-
-    fn data(&self) -> usize {
-        self.buffer.filled().len() - self.reserve
-    }
-
-    /// How much data still fits; the CRLF after a chunk is set aside.
-    fn room(&self) -> usize {
-        let behind = if self.reserve > 0 { 2 } else { 0 };
-        weir_net::BUFFER_BYTES - self.reserve - behind - self.data()
-    }
-
-    fn push(&mut self, data: &[u8]) {
-        self.buffer.room()[..data.len()].copy_from_slice(data);
-        self.buffer.advance(data.len());
-    }
-
-    fn into_buffer(mut self, buffers: &Buffers) -> Option<Buffer> {
-        let size = self.data();
-        if size == 0 {
-            buffers.put(self.buffer);
-            return None;
-        }
-        if self.reserve > 0 {
-            self.buffer.room()[..2].copy_from_slice(b"\r\n");
-            self.buffer.advance(2);
-            let mut line = [0; CHUNK_LINE_MAX];
-            let start = encode_chunk_line(size, &mut line);
-            self.buffer.overwrite(start, &line[start..]);
-            self.buffer.consume(start);
-        }
-        Some(self.buffer)
     }
 }

@@ -16,7 +16,7 @@ mod trie;
 
 pub use explain::{Advantage, Explanation, NEAR_MISSES_MAX, NearMiss, PathKind, Rank, Reason, Winner};
 pub use host::{HOST_BYTES_MAX, Host, HostError, normalize_host};
-pub use path::{PathError, normalize_path};
+pub use path::{EncodedSlashes, PathError, PathRules, normalize_path};
 pub use pattern::{
     EXPRESSION_BYTES_MAX, Expression, HostPattern, Method, PARAMS_MAX, PathPattern, PatternError,
     PatternErrorKind, SEGMENTS_MAX, Segment,

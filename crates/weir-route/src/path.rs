@@ -79,12 +79,63 @@ pub enum PathError {
         /// Where the segment ends.
         offset: usize,
     },
+    /// An encoded slash or backslash, on a listener that refuses them.
+    #[error("the path holds an encoded slash at byte {offset}")]
+    EncodedSlash {
+        /// Where the `%` stands.
+        offset: usize,
+    },
     /// A dot segment between encoded slashes, such as `..%2Fx`: a server that decodes them climbs where no rule looks.
     #[error("the path holds a dot segment beside an encoded slash before byte {offset}")]
     DotSegmentBesideEncodedSlash {
         /// Where the segment ends.
         offset: usize,
     },
+}
+
+/// How a listener reads the path of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathRules {
+    /// Whether paths are normalised before they are matched and forwarded; on by default.
+    pub normalize: bool,
+    /// What becomes of `%2F`; kept by default.
+    pub encoded_slashes: EncodedSlashes,
+}
+
+/// What becomes of a path with an encoded slash: one that a server may decode into a path that no rule has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncodedSlashes {
+    /// It stays as it is and separates nothing.
+    Keep,
+    /// It is refused, `%5C` too.
+    Refuse,
+}
+
+impl Default for PathRules {
+    fn default() -> Self {
+        Self { normalize: true, encoded_slashes: EncodedSlashes::Keep }
+    }
+}
+
+impl PathRules {
+    /// The path that is matched and forwarded: `path` itself, or what was written into `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// [`PathError`] where these rules refuse it; see [`normalize_path`].
+    pub fn read<'a>(self, path: &'a [u8], buffer: &'a mut Vec<u8>) -> Result<&'a [u8], PathError> {
+        if self.encoded_slashes == EncodedSlashes::Refuse
+            && let Some(offset) = encoded_slash(path)
+        {
+            return Err(PathError::EncodedSlash { offset });
+        }
+        if self.normalize { normalize_path(path, buffer) } else { Ok(path) }
+    }
+}
+
+fn encoded_slash(path: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'%', path)
+        .find(|&at| matches!(path[at + 1..], [b'2', b'F' | b'f', ..] | [b'5', b'C' | b'c', ..]))
 }
 
 /// Normalises the path of a request, without its query.

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use weir_route::{
-    Expression, HostError, HostPattern, Method, PathError, PathPattern, PatternErrorKind, normalize_host,
-    normalize_path,
+    EncodedSlashes, Expression, HostError, HostPattern, Method, PathError, PathPattern, PathRules,
+    PatternErrorKind, normalize_host, normalize_path,
 };
 
 fn path(text: &[u8]) -> Result<Vec<u8>, PathError> {
@@ -30,6 +30,22 @@ fn paths_get_one_spelling() {
         ("/caf\u{e9}", "/caf%C3%A9"),
     ] {
         assert_eq!(path(written.as_bytes()), Ok(normal.into()), "{written}");
+    }
+}
+
+#[test]
+fn encoded_slashes_are_refused_where_that_is_asked_for_normalised_or_not() {
+    for normalize in [true, false] {
+        let rules = PathRules { normalize, encoded_slashes: EncodedSlashes::Refuse };
+        for slash in ["%2F", "%2f", "%5C", "%5c"] {
+            let path = format!("/a%20b{slash}c");
+            let refused = rules.read(path.as_bytes(), &mut Vec::new()).unwrap_err();
+            assert_eq!(refused, PathError::EncodedSlash { offset: 6 }, "{path}");
+        }
+        // What decodes into an encoded slash is none.
+        for path in ["/", "/a%20b/c", "/%252F", "/%2E5C"] {
+            assert!(rules.read(path.as_bytes(), &mut Vec::new()).is_ok(), "{path}");
+        }
     }
 }
 

@@ -1,7 +1,10 @@
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::Gateway;
 
 /// An address that refuses every connection and that nobody else can take meanwhile.
 pub struct Refusing {
@@ -46,6 +49,37 @@ impl Blackhole {
     /// Where connections hang.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+}
+
+impl Gateway {
+    /// Makes the sockets on which the listener called `name` listens useless, as if the kernel had broken them.
+    ///
+    /// # Panics
+    ///
+    /// When the process has no such socket, or its descriptors may not be reached: a debugger's rights are needed, which
+    /// a parent has over its child unless the system forbids it.
+    pub fn break_listener(&self, name: &str) {
+        let addr = self.addr(name);
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
+        let process = pidfd_open(pid, PidfdFlags::empty()).expect("the child has not been waited for");
+        let mut broken = 0;
+        for number in self.fds() {
+            // One that was closed meanwhile is none of those sought.
+            let Ok(fd) = pidfd_getfd(&process, number, PidfdGetfdFlags::empty()) else { continue };
+            let socket = SockRef::from(&fd);
+            let is_here = socket.local_addr().is_ok_and(|local| local.as_socket() == Some(addr));
+            if is_here && socket.is_listener().unwrap_or(false) {
+                socket.shutdown(Shutdown::Both).expect("a listening socket can be shut down");
+                broken += 1;
+            }
+        }
+        assert!(broken > 0, "nothing listens on {addr}, or descriptors of the child may not be taken");
+    }
+
+    fn fds(&self) -> Vec<i32> {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("a running process");
+        folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use weir_config::Position;
 use weir_http::{Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts};
 use weir_net::{BindAddress, ProxyProtocol, TrustedProxies};
-use weir_route::{RouteTable, Rule};
+use weir_route::{PathRules, RouteTable, Rule};
 use weir_stream::{TcpPlan, UdpPlan};
 use weir_telemetry::{AccessSettings, Format, Level};
 use weir_upstream::UpstreamPlan;
@@ -73,8 +73,8 @@ pub(crate) struct ListenerPlan {
     pub(crate) bind: Vec<BindAddress>,
     /// The mode of unix sockets.
     pub(crate) unix_mode: u32,
-    /// Whether paths are normalised.
-    pub(crate) normalize_path: bool,
+    /// How request paths are read; of no meaning where it does not take HTTP.
+    pub(crate) paths: PathRules,
     /// Whether connections begin with a PROXY header.
     pub(crate) proxy_protocol: ProxyProtocol,
     /// What it takes.

@@ -50,6 +50,8 @@ pub(crate) enum ForwardError {
     ClientTimeout,
     #[error("the request body is malformed: {0}")]
     RequestMalformed(ChunkError),
+    #[error("a trailer of the request is not allowed")]
+    TrailerDenied,
     #[error("the request body is larger than the limit")]
     BodyTooLarge,
 }
@@ -87,6 +89,7 @@ impl ForwardError {
             Self::ClientGone => ErrorCode::ClientGone,
             Self::ClientTimeout => ErrorCode::RequestTimeout,
             Self::RequestMalformed(_) => ErrorCode::BadRequest,
+            Self::TrailerDenied => ErrorCode::HeaderDenied,
             Self::BodyTooLarge => ErrorCode::BodyTooLarge,
         }
     }
@@ -106,6 +109,7 @@ impl ForwardError {
             | Self::ClientGone
             | Self::ClientTimeout
             | Self::RequestMalformed(_)
+            | Self::TrailerDenied
             | Self::BodyTooLarge => Retry::Never,
         }
     }
@@ -128,6 +132,7 @@ impl ForwardError {
             | Self::ClientGone
             | Self::ClientTimeout
             | Self::RequestMalformed(_)
+            | Self::TrailerDenied
             | Self::BodyTooLarge => Outcome::Cancelled,
         }
     }
@@ -138,6 +143,7 @@ impl ForwardError {
             TransferError::SourceEnded | TransferError::SourceFailed(_) => Some(Self::ClientGone),
             TransferError::SourceMalformed(cause) => Some(Self::RequestMalformed(cause)),
             TransferError::TooLarge => Some(Self::BodyTooLarge),
+            TransferError::TrailerDenied => Some(Self::TrailerDenied),
             TransferError::SinkFailed(_) => None,
         }
     }

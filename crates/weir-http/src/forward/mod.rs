@@ -2,14 +2,16 @@
 
 mod attempt;
 mod error;
+mod exchanging;
 mod head;
+mod limits;
+mod tries;
 mod upgrade;
 
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use weir_base::Retry;
 use weir_upstream::{
     HashKey, Lease, Outcome, PickError, PickRequest, PoolPlan, Tried, Upstream, UpstreamPlan, hash_bytes,
 };
@@ -23,6 +25,8 @@ use crate::exchange::Exchange;
 use crate::io::Io;
 use crate::plane::Plane;
 use crate::transfer::Transfer;
+use limits::Limits;
+use tries::{Left, Tries};
 
 /// An endpoint's answer whose head stands in the exchange; its body is still to come.
 pub(crate) struct Forwarded {
@@ -48,7 +52,7 @@ pub(crate) struct IdleLimits {
     pub(crate) upgrade: Duration,
 }
 
-/// Forwards one exchange. All branching of a retry is here: `attempt` sends, the upstream judges endpoints.
+/// Forwards one exchange: `attempt` sends, the upstream judges endpoints, [`Tries`] whether there is another try.
 pub(crate) async fn forward(
     connection: &mut Connection,
     exchange: &mut Exchange,
@@ -62,80 +66,46 @@ pub(crate) async fn forward(
     let plan = upstream.plan();
     exchange.record.upstream = Some(Arc::clone(upstream.name()));
     exchange.replay.bytes_max = plan.retry.body_bytes_max;
-    let limits = attempt::Limits::new(plan, plane, total);
-    let may_repeat = exchange.request.method().is_idempotent() || plan.retry.non_idempotent;
-    let mut tried = Tried::default();
-    let mut only_fresh = false;
-    let mut more;
-    let mut sent = 0;
-    let mut last = None;
+    let limits = Limits::new(plan, plane, total);
+    let mut tries = Tries::new(exchange.request.method().is_idempotent(), &plan.retry);
     // Neither a slow request head nor the queue is taken from the endpoint's time.
     let mut now = exchange.record.read_at;
     loop {
-        let lease = match acquire(connection, exchange, upstream, &tried, total, now).await {
+        let lease = match acquire(connection, exchange, upstream, tries.tried(), total, now).await {
             Ok(lease) => lease,
-            // That nobody else is left says less than why the last one failed.
-            Err(error @ ForwardError::Pick { .. }) => return Err(last.unwrap_or(error)),
-            Err(error) => return Err(error),
+            Err(error) => return Err(tries.without_endpoint(error)),
         };
         if exchange.record.queue_us > 0 {
             now = Instant::now();
         }
+        let id = lease.endpoint().id();
         exchange.record.attempts += 1;
         exchange.record.endpoint = Some(Arc::clone(lease.endpoint().label()));
-        let elsewhere = may_repeat
-            && !plan.retry.statuses.is_empty()
-            && sent + 1 < plan.retry.attempts
-            && has_other(upstream, lease.endpoint().id(), &tried);
-        let elsewhere = elsewhere.then_some(&**upstream);
-        let request = attempt::Request { only_fresh, elsewhere, limits: &limits, now };
-        let error = match attempt::attempt(connection, exchange, body, &lease, plan, &request).await {
+        let elsewhere = tries.may_give_up_status() && has_other(upstream, id, tries.tried());
+        let request = attempt::Request {
+            only_fresh: tries.only_fresh(),
+            elsewhere: elsewhere.then_some(&**upstream),
+            limits: &limits,
+            now,
+        };
+        let failure = match attempt::attempt(connection, exchange, body, &lease, plan, &request).await {
             Ok(answer) => {
                 note(connection, upstream, &lease, answered(exchange, plan), exchange.record.head_at);
                 return Ok(answer.into_forwarded(lease, plan.pool, &limits));
             }
-            Err(failure) => {
-                let id = lease.endpoint().id();
-                let raced = failure.reused && matches!(failure.error, ForwardError::ClosedEarly);
-                more = has_other(upstream, id, &tried);
-                if !raced {
-                    let outcome = match failure.error {
-                        // An answer all the same: whether it speaks against the endpoint, the passive check says.
-                        ForwardError::Status(_) => answered(exchange, plan),
-                        ref error => error.outcome(),
-                    };
-                    note(connection, upstream, &lease, outcome, Instant::now());
-                } else if !more && !std::mem::replace(&mut only_fresh, true) {
-                    // The endpoint closed an idle connection while the request was on its way: no fault of its own,
-                    // and with no other left it is asked once more over a fresh one.
-                    more = true;
-                }
-                if !only_fresh {
-                    tried.insert(id);
-                }
-                failure.error
-            }
+            Err(failure) => failure,
         };
-        drop(lease);
-        let allowed = match error.retry() {
-            Retry::Never => false,
-            Retry::Always => true,
-            Retry::IfIdempotent => {
-                sent += 1;
-                may_repeat && sent < plan.retry.attempts
-            }
-        };
-        // A status was given up for another endpoint's answer only where all of this was granted already.
-        let granted = matches!(error, ForwardError::Status(_));
-        if !granted && (!allowed || !more || !may_try_again(exchange, total)) {
-            return Err(error);
-        }
-        if !granted && error.retry() == Retry::IfIdempotent && !upstream.retry_budget().try_withdraw() {
-            return Err(error);
-        }
-        worker.shared.stats.retried(worker.base.shard);
-        last = Some(error);
         now = Instant::now();
+        if !failure.is_race() {
+            note(connection, upstream, &lease, failed(&failure.error, exchange, plan), now);
+        }
+        drop(lease);
+        let left = Left {
+            endpoint: has_other(upstream, id, tries.tried()),
+            request: !exchange.replay.overflowed && total.is_none_or(|total| now < total),
+        };
+        tries.judge(failure, id, left, || upstream.retry_budget().try_withdraw())?;
+        worker.shared.stats.retried(worker.base.shard);
     }
 }
 
@@ -148,14 +118,18 @@ fn answered(exchange: &Exchange, plan: &UpstreamPlan) -> Outcome {
     }
 }
 
+/// What a failed attempt says of the endpoint.
+fn failed(error: &ForwardError, exchange: &Exchange, plan: &UpstreamPlan) -> Outcome {
+    match error {
+        // An answer all the same: whether it speaks against the endpoint, the passive check says.
+        ForwardError::Status(_) => answered(exchange, plan),
+        error => error.outcome(),
+    }
+}
+
 /// Whether an endpoint is left that has not been tried, beside this one.
 fn has_other(upstream: &Upstream, id: u32, tried: &Tried) -> bool {
     upstream.endpoints().iter().any(|other| other.id() != id && !tried.contains(other.id()))
-}
-
-/// Whether the request can be sent once more: its body is still there, and so is time.
-fn may_try_again(exchange: &Exchange, total: Option<Instant>) -> bool {
-    !exchange.replay.overflowed && total.is_none_or(|total| Instant::now() < total)
 }
 
 /// Tells the upstream what became of an attempt, and the log where that changed the endpoint's state.

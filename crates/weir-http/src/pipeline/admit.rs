@@ -114,14 +114,11 @@ fn read_target(
     if path.is_empty() {
         return Ok(TargetKind::Server);
     }
-    let normalize =
-        plane.listener(connection.admitted.listener.id).is_none_or(|listener| listener.normalize_path);
-    let path = if normalize {
-        weir_route::normalize_path(path, &mut spare)
-            .map_err(|error| Reject::because(ErrorCode::BadPath, error.to_string()))?
-    } else {
-        path
-    };
+    let rules =
+        plane.listener(connection.admitted.listener.id).map(|listener| listener.paths).unwrap_or_default();
+    let path = rules
+        .read(path, &mut spare)
+        .map_err(|error| Reject::because(ErrorCode::BadPath, error.to_string()))?;
     exchange.path.extend_from_slice(path);
     exchange.has_query = query.is_some();
     exchange.query.extend_from_slice(query.unwrap_or_default());

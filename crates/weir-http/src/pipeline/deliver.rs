@@ -1,20 +1,20 @@
 //! Sends an answer: its head, its body as it comes, and what becomes of both connections after it.
 
 use std::future::poll_fn;
-use std::io::{IoSlice, Write};
+use std::io::Write;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Instant;
 
 use weir_base::ErrorCode;
-use weir_net::{Relay, RelayEnd};
 use weir_wire::http1::{Body, Known, Method, Version};
 
-use super::{Answer, Next, earlier};
+use super::delivery::Delivery;
+use super::{Answer, Next, upgrade};
 use crate::connection::Connection;
-use crate::exchange::{Exchange, Upgrade};
+use crate::exchange::Exchange;
 use crate::forward::Forwarded;
-use crate::transfer::{Side, Sink, Transfer, TransferError};
+use crate::transfer::{Sink, Transfer};
 
 /// Most bytes of an unwanted request body that are read so that the connection can go on.
 const UNREAD_BYTES_MAX: u64 = 64 << 10;
@@ -33,7 +33,7 @@ pub(super) async fn deliver(
         Answer::Gone => Next::Close,
         Answer::Local { body: bytes, close } => local(connection, exchange, body, &bytes, close).await,
         Answer::Forwarded(forwarded) if forwarded.upgraded => {
-            Box::pin(relay(connection, exchange, forwarded)).await
+            Box::pin(upgrade::relay(connection, exchange, forwarded)).await
         }
         Answer::Forwarded(forwarded) => stream(connection, exchange, body, forwarded).await,
     }
@@ -210,6 +210,9 @@ async fn stream(
     write_head(connection, exchange, framing, kept);
     let now = exchange.record.head_at;
     let mut response = Transfer::new(forwarded.body, sink, u64::MAX, now);
+    if let Some(route) = &exchange.record.route {
+        response.guard_trailers(&route.response_trailers);
+    }
     let small = response.raw_ready(forwarded.io.filled().len());
     if (1..=COPIED_BYTES_MAX).contains(&small) {
         // One plain write of one piece: cheaper than a gathering one by more than the copy costs.
@@ -263,204 +266,4 @@ fn release(connection: &Connection, request: &Transfer, mut forwarded: Forwarded
             now,
         );
     }
-}
-
-/// An answer on its way: the head, then the body, while the rest of the request may still be coming.
-struct Delivery<'a> {
-    response: Transfer,
-    request: &'a mut Transfer,
-    forwarded: &'a mut Forwarded,
-    /// Bytes of the head that were written.
-    written: usize,
-    since: Instant,
-}
-
-impl Delivery<'_> {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &mut Connection,
-        exchange: &mut Exchange,
-    ) -> Poll<Result<(), ErrorCode>> {
-        if let Poll::Ready(result) = self.poll_response(cx, connection, exchange) {
-            return Poll::Ready(result);
-        }
-        if let Err(code) = self.poll_request(cx, connection, exchange) {
-            return Poll::Ready(Err(code));
-        }
-        self.poll_clock(cx, connection, exchange)
-    }
-
-    fn poll_response(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &mut Connection,
-        exchange: &mut Exchange,
-    ) -> Poll<Result<(), ErrorCode>> {
-        while self.written < exchange.out.len() {
-            let head = &exchange.out[self.written..];
-            let from = &mut self.forwarded.io;
-            let raw = self.response.raw_ready(from.filled().len());
-            let result = if raw > 0 {
-                let pieces = [IoSlice::new(head), IoSlice::new(&from.filled()[..raw])];
-                ready!(connection.io.socket.poll_write_vectored(cx, &pieces))
-            } else {
-                ready!(connection.io.socket.poll_write(cx, head))
-            };
-            let Ok(count) = result else { return Poll::Ready(Err(ErrorCode::ClientGone)) };
-            let of_head = count.min(head.len());
-            self.written += of_head;
-            if count > of_head {
-                from.consume(count - of_head);
-                self.response.wrote_raw(count - of_head);
-            }
-        }
-        let spares = &connection.worker.base.spares;
-        let result = ready!(self.response.poll(
-            cx,
-            &mut self.forwarded.io,
-            &mut connection.io.socket,
-            spares,
-            &mut ()
-        ));
-        Poll::Ready(result.map_err(|error| match error {
-            TransferError::SinkFailed(_) => ErrorCode::ClientGone,
-            TransferError::SourceEnded
-            | TransferError::SourceFailed(_)
-            | TransferError::SourceMalformed(_) => ErrorCode::UpstreamCut,
-            TransferError::TooLarge => ErrorCode::Internal,
-        }))
-    }
-
-    /// Goes on sending the request to an endpoint that answers early; notices a client that has gone.
-    fn poll_request(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &mut Connection,
-        exchange: &mut Exchange,
-    ) -> Result<(), ErrorCode> {
-        if self.request.source_finished() && connection.is_gone(cx) {
-            return Err(ErrorCode::ClientGone);
-        }
-        if self.request.is_finished() {
-            return Ok(());
-        }
-        let spares = &connection.worker.base.spares;
-        let to = &mut self.forwarded.io.socket;
-        match self.request.poll(cx, &mut connection.io, to, spares, &mut exchange.replay) {
-            Poll::Ready(Err(TransferError::SinkFailed(_))) => {
-                // It has answered and reads no more: the rest is nobody's.
-                self.request.discard(spares);
-                self.forwarded.persistent = false;
-                Ok(())
-            }
-            Poll::Ready(Err(TransferError::SourceEnded | TransferError::SourceFailed(_))) => {
-                Err(ErrorCode::ClientGone)
-            }
-            Poll::Ready(Err(TransferError::SourceMalformed(_))) => Err(ErrorCode::BadRequest),
-            Poll::Ready(Err(TransferError::TooLarge)) => Err(ErrorCode::BodyTooLarge),
-            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
-        }
-    }
-
-    fn poll_clock(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &mut Connection,
-        exchange: &Exchange,
-    ) -> Poll<Result<(), ErrorCode>> {
-        if connection.worker.base.is_stopping() {
-            return Poll::Ready(Err(ErrorCode::ShuttingDown));
-        }
-        let now = Instant::now();
-        let idle = self.forwarded.idle;
-        let head_pending = self.written < exchange.out.len();
-        if !head_pending {
-            self.since = now;
-        }
-        let (due, code) = if head_pending {
-            (self.since + idle.client, ErrorCode::ClientGone)
-        } else {
-            let due = self.response.due(now, idle.upstream, idle.client);
-            match self.response.waiting(now).0 {
-                Side::Source => (due, ErrorCode::UpstreamCut),
-                Side::Sink => (due, ErrorCode::ClientGone),
-            }
-        };
-        // While the rest of the request still moves, the endpoint may wait for it before it goes on.
-        let due =
-            if self.request.is_finished() { due } else { due.max(self.request.waiting(now).1 + idle.client) };
-        let until = earlier(due, self.forwarded.total);
-        if now >= until {
-            return Poll::Ready(Err(if until < due { ErrorCode::TotalTimeout } else { code }));
-        }
-        connection.deadline.set(now, until - now);
-        let _registered = connection.deadline.is_expired(cx);
-        Poll::Pending
-    }
-}
-
-/// Answers an upgrade and joins the two connections until both directions have ended.
-async fn relay(connection: &mut Connection, exchange: &mut Exchange, forwarded: Forwarded) -> Next {
-    let fields = &mut exchange.response.fields;
-    fields.strip_hop_by_hop();
-    fields.remove(Known::ContentLength);
-    let token: &[u8] = match &exchange.upgrade {
-        Some(Upgrade::Other(token)) => token,
-        Some(Upgrade::WebSocket) | None => b"websocket",
-    };
-    fields.append(b"Connection", b"Upgrade");
-    fields.append(b"Upgrade", token);
-    exchange.response.write_status_line(&mut exchange.out);
-    exchange.response.fields.write_fields(&mut exchange.out);
-    exchange.out.extend_from_slice(b"\r\n");
-    exchange.record.status = 101;
-
-    let worker = Arc::clone(&connection.worker);
-    let Forwarded { mut io, lease, idle, .. } = forwarded;
-    let mut for_client = worker.base.spares.buffers.take();
-    for_client.extend(&exchange.out);
-    for_client.extend(io.filled());
-    io.drop_bytes(&worker.base.spares.buffers);
-    let mut relay = Relay::new(connection.io.take_buffer(&worker.base.spares.buffers), for_client);
-    worker.shared.stats.upgraded.add(1);
-    let mut seen = relay.totals();
-    connection.deadline.set(Instant::now(), idle.upgrade);
-    let mut drain = worker.base.drain.clone();
-    let mut stopped = std::pin::pin!(drain.stopped());
-    let end = poll_fn(|cx| {
-        if let Poll::Ready(end) =
-            relay.poll(cx, &mut connection.io.socket, &mut io.socket, &worker.base.spares)
-        {
-            return Poll::Ready(Some(end));
-        }
-        let totals = relay.totals();
-        if totals != seen {
-            seen = totals;
-            connection.deadline.set(Instant::now(), idle.upgrade);
-        }
-        let over = connection.deadline.is_expired(cx) || stopped.as_mut().poll(cx).is_ready();
-        if over { Poll::Ready(None) } else { Poll::Pending }
-    })
-    .await;
-    relay.free(&worker.base.spares);
-    worker.shared.stats.upgraded.add(-1);
-    let totals = relay.totals();
-    exchange.record.bytes_out = totals.to_client;
-    exchange.record.bytes_in = totals.to_upstream;
-    match end {
-        Some(RelayEnd::Finished) | None => {}
-        Some(RelayEnd::ClientFailed(_)) => {
-            io.socket.reset_on_close();
-            connection.io.socket.reset_on_close();
-            exchange.record.error = Some(ErrorCode::ClientGone);
-        }
-        Some(RelayEnd::UpstreamFailed(_)) => {
-            io.socket.reset_on_close();
-            connection.io.socket.reset_on_close();
-            exchange.record.error = Some(ErrorCode::UpstreamCut);
-        }
-    }
-    drop(lease);
-    Next::Close
 }

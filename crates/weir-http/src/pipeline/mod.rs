@@ -2,9 +2,11 @@
 
 mod admit;
 mod deliver;
+mod delivery;
 mod gateway_fields;
-mod problem;
+pub(crate) mod problem;
 mod record;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -125,6 +127,7 @@ async fn act(
         Action::Forward(split) => {
             let total = route.timeout.map(|timeout| exchange.record.started + timeout);
             body.set_limit(exchange.body_bytes_max);
+            body.guard_trailers(&route.info.request_trailers);
             match forward::forward(connection, exchange, body, plane, split, total).await {
                 Ok(forwarded) => Answer::Forwarded(forwarded),
                 Err(error) if error.code() == ErrorCode::ClientGone => {

@@ -1,5 +1,7 @@
 //! Turns a rejection into the bytes of its answer: problem+json, HTML for browsers, a status for gRPC callers.
 
+use std::time::Instant;
+
 use weir_base::ErrorCode;
 use weir_wire::http1::{Known, list_items};
 
@@ -34,6 +36,21 @@ pub(super) fn write(exchange: &mut Exchange, reject: &Reject) -> Vec<u8> {
             Vec::new()
         }
     }
+}
+
+/// The whole answer, head and body, to somebody whose request is not read; the connection is to be closed.
+pub(crate) fn unread(reject: &Reject) -> Vec<u8> {
+    let mut exchange = Exchange::new(Instant::now());
+    let body = write(&mut exchange, reject);
+    let fields = &mut exchange.response.fields;
+    fields.append(b"content-length", body.len().to_string().as_bytes());
+    fields.append(b"connection", b"close");
+    let mut message = Vec::new();
+    exchange.response.write_status_line(&mut message);
+    exchange.response.fields.write_fields(&mut message);
+    message.extend_from_slice(b"\r\n");
+    message.extend_from_slice(&body);
+    message
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

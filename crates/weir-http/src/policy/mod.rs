@@ -22,6 +22,7 @@ pub use websocket_origins::WebSocketOriginsPlan;
 
 use crate::exchange::Exchange;
 use crate::reject::Reject;
+use crate::trailers::Trailers;
 
 /// A policy as it runs. Neither phase waits, so neither costs an allocation.
 pub trait Policy: Send + Sync {
@@ -41,6 +42,11 @@ pub trait Policy: Send + Sync {
     /// Looks at the head of the answer before it is sent, in reverse order; also at answers of Weir's own.
     fn on_response(&self, exchange: &mut Exchange) {
         let _ = exchange;
+    }
+
+    /// What it does to trailers, which come when both phases are over. Asked once, when the route is built.
+    fn trailers(&self) -> Trailers {
+        Trailers::default()
     }
 }
 

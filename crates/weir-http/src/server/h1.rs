@@ -1,6 +1,6 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use weir_wire::http1::{HeadLimits, HeadScanner};
 use super::proxy_header;
 use crate::connection::Connection;
 use crate::exchange::Exchange;
-use crate::pipeline::{self, Next};
+use crate::pipeline::{self, Next, problem};
 use crate::reject::Reject;
 use crate::worker::HttpWorker;
 
@@ -264,11 +264,11 @@ async fn linger(mut connection: Box<Connection>) {
     connection.io.drop_bytes(&connection.worker.base.spares.buffers);
 }
 
-/// The whole answer to a connection that is one too many; written at once or not at all.
-const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    content-type: application/problem+json\r\nweir-error: overloaded\r\nretry-after: 1\r\nconnection: close\r\n\
-    content-length: 143\r\n\r\n\
-    {\"type\":\"urn:weir:error:overloaded\",\"title\":\"The gateway is at its limit\",\"status\":503,\"detail\":\"too many connections are open\",\"instance\":\"/\"}";
+/// The whole answer to a connection that is one too many: made once, written at once or not at all.
+static REFUSED: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let reject = Reject::because(ErrorCode::Overloaded, "too many connections are open");
+    problem::unread(&reject.with_field("retry-after", "1"))
+});
 
 async fn refuse(mut socket: Socket, refusal: Refusal, worker: Arc<HttpWorker>) {
     worker.base.shared.stats.refused();
@@ -280,7 +280,7 @@ async fn refuse(mut socket: Socket, refusal: Refusal, worker: Arc<HttpWorker>) {
     let deadline = worker.base.deadlines.deadline();
     deadline.set(Instant::now(), Duration::from_millis(200));
     let mut io_error = false;
-    poll_fn(|cx| match socket.poll_write(cx, REFUSED) {
+    poll_fn(|cx| match socket.poll_write(cx, &REFUSED) {
         Poll::Ready(result) => {
             io_error = result.is_err();
             Poll::Ready(())
@@ -318,8 +318,13 @@ mod tests {
 
     #[test]
     fn the_refusal_is_one_whole_message() {
-        let text = std::str::from_utf8(REFUSED).unwrap();
+        let text = std::str::from_utf8(&REFUSED).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{head}");
+        for field in ["content-type: application/problem+json", "weir-error: overloaded", "connection: close"]
+        {
+            assert_eq!(head.matches(field).count(), 1, "{field} in {head}");
+        }
         assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(body["status"], 503);

@@ -193,6 +193,7 @@ fn blamed(error: PathError, text: &str) -> std::ops::Range<usize> {
         PathError::InvalidEncoding { offset }
         | PathError::Nul { offset }
         | PathError::Backslash { offset }
+        | PathError::EncodedSlash { offset }
         | PathError::InvalidByte { offset, .. } => offset..offset + 1,
         PathError::AboveRoot { .. }
         | PathError::DotSegmentWithParameter { .. }

@@ -153,6 +153,12 @@ impl Known {
         same_length.iter().find(|(known, _)| *known == folded).map_or(Self::Other, |(_, known)| *known)
     }
 
+    /// All known names.
+    #[cfg(test)]
+    pub(super) fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|(name, _)| *name)
+    }
+
     /// The known name that `name` would be if its underscores and dots were hyphens, where it is not that name itself.
     ///
     /// CGI and WSGI servers fold `X_Real_IP` and `X-Real-IP` into one variable, so a twin would speak for the gateway.
@@ -193,38 +199,6 @@ impl Known {
                 | Self::Upgrade
                 | Self::Http2Settings
         )
-    }
-
-    /// Whether the field must not stand in a trailer section: framing, routing, authentication, and what the
-    /// gateway vouches for (RFC 9110 section 6.5.1).
-    pub const fn is_forbidden_in_trailers(self) -> bool {
-        self.is_hop_by_hop()
-            || matches!(
-                self,
-                Self::Authorization
-                    | Self::ContentEncoding
-                    | Self::ContentLength
-                    | Self::ContentRange
-                    | Self::ContentType
-                    | Self::Cookie
-                    | Self::Expect
-                    | Self::Forwarded
-                    | Self::Host
-                    | Self::Location
-                    | Self::MaxForwards
-                    | Self::ProxyAuthenticate
-                    | Self::ProxyAuthorization
-                    | Self::SetCookie
-                    | Self::Trailer
-                    | Self::Traceparent
-                    | Self::WeirError
-                    | Self::XForwardedFor
-                    | Self::XForwardedHost
-                    | Self::XForwardedPort
-                    | Self::XForwardedProto
-                    | Self::XRealIp
-                    | Self::XRequestId
-            )
     }
 }
 

@@ -13,6 +13,7 @@ mod method;
 mod request;
 mod response;
 mod scan;
+mod trailer;
 mod upgrade;
 
 pub use ascii::{decimal, is_field_value, is_token, list_items, trim_ows};

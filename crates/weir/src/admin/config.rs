@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use weir_base::format_duration;
 use weir_http::{Limits, Timeouts};
 use weir_net::ProxyProtocol;
-use weir_route::ValueTest;
+use weir_route::{EncodedSlashes, ValueTest};
 use weir_telemetry::{Field, Sink};
 use weir_upstream::{
     BalancePlan, BodyPlan, CheckPlan, EndpointPlan, HashKey, HealthPlan, HostPlan, HttpCheckPlan,
@@ -133,8 +133,12 @@ fn listener(plan: &ListenerPlan) -> Value {
     };
     match &plan.takes {
         TakesPlan::Http => {
-            shown["normalize_path"] = json!(plan.normalize_path);
-            shown["http"] = json!({});
+            shown["normalize_path"] = json!(plan.paths.normalize);
+            let encoded_slashes = match plan.paths.encoded_slashes {
+                EncodedSlashes::Keep => "keep",
+                EncodedSlashes::Refuse => "refuse",
+            };
+            shown["http"] = json!({ "encoded_slashes": encoded_slashes });
         }
         TakesPlan::Tcp(tcp) => shown["tcp"] = stream::tcp(tcp),
         TakesPlan::Udp(udp) => shown["udp"] = stream::udp(udp),

@@ -10,7 +10,7 @@ pub(crate) use question::Question;
 use serde_json::{Map, Value, json};
 pub(crate) use text::text;
 use weir_base::format_duration;
-use weir_route::{NearMiss, Reason, RequestView, Winner, normalize_host, normalize_path};
+use weir_route::{NearMiss, Reason, RequestView, Winner, normalize_host};
 use weir_upstream::{Upstream, UpstreamPlan};
 
 use crate::plan::{ActionPlan, RootPlan, RoutePlan};
@@ -35,10 +35,8 @@ pub(crate) fn explain(plan: &RootPlan, question: &Question, running: Running) ->
     };
     let (written, query) = target.split_once('?').unwrap_or((target, ""));
     let mut path_buffer = Vec::new();
-    let path = match plan.listeners.get(listener).is_some_and(|listener| listener.normalize_path) {
-        true => normalize_path(written.as_bytes(), &mut path_buffer).map_err(refused)?,
-        false => written.as_bytes(),
-    };
+    let rules = plan.listeners.get(listener).map(|listener| listener.paths).unwrap_or_default();
+    let path = rules.read(written.as_bytes(), &mut path_buffer).map_err(refused)?;
     let listener_id = spec::listener_id(listener, &plan.listeners).ok_or("there is no such listener")?;
     let view = RequestView {
         listener: listener_id,

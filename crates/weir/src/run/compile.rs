@@ -58,11 +58,8 @@ pub(super) fn compile_plane(
         .iter()
         .zip(0..)
         .map(|((name, listener), match_id)| {
-            let plan = ListenerPlan {
-                match_id,
-                normalize_path: listener.normalize_path,
-                proxy_protocol: listener.proxy_protocol,
-            };
+            let plan =
+                ListenerPlan { match_id, paths: listener.paths, proxy_protocol: listener.proxy_protocol };
             (listeners.id(name), plan)
         })
         .collect();

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use weir_config::{Code, Entry, Key, Node, Object, Problem, Problems, Section, Shape};
 use weir_net::ProxyProtocol;
+use weir_route::{EncodedSlashes, PathRules};
 use weir_stream::{Decoded, TCP, TcpPlan, UDP, UdpPlan};
 
 use super::{bind, root, route};
@@ -26,7 +27,13 @@ pub(super) static LISTENER: Object = Object::new(
 
 const PROXY_PROTOCOL: Shape = Shape::OneOf(&[Shape::OnOff, Shape::Enum(&["accepted", "required"])]);
 
-static HTTP: Object = Object::new("http", "An HTTP listener; it has no settings of its own yet.", &[]);
+static HTTP: Object = Object::new(
+    "http",
+    "What an HTTP listener takes.",
+    &[
+        Key::new("encoded_slashes", Shape::Enum(&["keep", "refuse"]), "What becomes of a path with `%2F`. `keep`: it stays encoded and separates nothing, so `/a%2Fb` is not below `/a/`; a server that decodes it sees another path than the one that was matched. `refuse`: such a path, and one with `%5C`, is answered 400.").default("keep"),
+    ],
+);
 
 /// The mode of unix sockets, of listeners and the admin address alike.
 pub(super) const UNIX_MODE: Key =
@@ -83,6 +90,10 @@ fn decode(entry: &Entry, upstreams: &[Arc<str>], problems: &Problems) -> Listene
     let section = LISTENER.open(&entry.value, problems);
     root::not_yet(&section, "tls", "TLS is not there yet", problems);
     let takes = takes(&section, entry.name(), upstreams, problems);
+    let paths = PathRules {
+        normalize: section.boolean("normalize_path"),
+        encoded_slashes: encoded_slashes(&section, problems),
+    };
     let nodes = section.list("bind");
     if nodes.is_empty() && section.node("bind").is_some() {
         problems.push(Problem::error(Code::MISSING_KEY, section.at("bind"), "`bind` lists no address"));
@@ -103,7 +114,7 @@ fn decode(entry: &Entry, upstreams: &[Arc<str>], problems: &Problems) -> Listene
     ListenerPlan {
         bind: nodes.iter().filter_map(|node| bind::address(node, problems)).collect(),
         unix_mode: unix_mode(&section, problems),
-        normalize_path: section.boolean("normalize_path"),
+        paths,
         proxy_protocol: proxy_protocol(&section),
         takes,
     }
@@ -128,12 +139,7 @@ fn takes(section: &Section, name: &str, upstreams: &[Arc<str>], problems: &Probl
             let Decoded { plan, upstreams } = UdpPlan::decode(node, problems);
             (TakesPlan::Udp(plan), upstreams)
         }
-        chosen => {
-            if let Some((_, node)) = chosen {
-                HTTP.open(node, problems);
-            }
-            (TakesPlan::Http, Vec::new())
-        }
+        _ => (TakesPlan::Http, Vec::new()),
     };
     for unknown in named.iter().filter(|upstream| route::place_of(&upstream.name, upstreams).is_none()) {
         let upstream = &unknown.name;
@@ -141,6 +147,14 @@ fn takes(section: &Section, name: &str, upstreams: &[Arc<str>], problems: &Probl
         problems.push(route::unknown(message, upstream, "upstreams", upstreams, unknown.node, problems));
     }
     plan
+}
+
+fn encoded_slashes(section: &Section, problems: &Problems) -> EncodedSlashes {
+    let http = section.node("http").map(|node| HTTP.open(node, problems));
+    match http.as_ref().map(|http| http.text("encoded_slashes")) {
+        Some("refuse") => EncodedSlashes::Refuse,
+        _ => EncodedSlashes::Keep,
+    }
 }
 
 fn proxy_protocol(section: &Section) -> ProxyProtocol {

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use weir_base::{Percent, format_duration};
 use weir_config::{Code, MemoryReader, Object, Shape};
+use weir_route::{EncodedSlashes, PathRules};
 use weir_telemetry::{Fields, Format, Level, Sink};
 use weir_upstream::*;
 
@@ -55,7 +56,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(plan.limits.base.connections_per_ip, None);
     assert_eq!(plan.limits.base.requests_per_connection, None);
     let web = &plan.listeners["web"];
-    assert!(web.normalize_path);
+    assert_eq!(web.paths, PathRules { normalize: true, encoded_slashes: EncodedSlashes::Keep });
     assert_eq!(web.unix_mode, 0o660);
     let admin = plan.admin.as_ref().unwrap();
     assert_eq!(admin.bind.to_string(), "127.0.0.1:9090");

@@ -80,6 +80,17 @@ fn explain_names_the_route_and_why_others_do_not_match() {
 }
 
 #[test]
+fn explain_refuses_what_the_listener_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    for (keys, refused) in [("", false), ("encoded_slashes: refuse", true)] {
+        let path = file(folder.path(), &Config::to(["127.0.0.1:9"]).http(keys).yaml());
+        let output = weir(&["explain", "GET", "http://t/a%2fb", "-c", &path]);
+        assert_eq!(output.status.code() != Some(0), refused, "{}", text(&output));
+        assert_eq!(text(&output).contains("encoded slash at byte 2"), refused, "{}", text(&output));
+    }
+}
+
+#[test]
 fn status_and_reload_talk_to_the_running_gateway() {
     let (one, two) =
         (Origin::start(behaviour::fixed(200, "one")), Origin::start(behaviour::fixed(200, "two")));

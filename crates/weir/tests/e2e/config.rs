@@ -17,6 +17,7 @@ pub(crate) fn start(yaml: &str) -> Gateway {
 pub(crate) struct Config {
     endpoints: Vec<String>,
     listener: String,
+    http: String,
     route: String,
     routes: String,
     upstream: String,
@@ -39,6 +40,12 @@ impl Config {
     /// Adds a line to the listener.
     pub(crate) fn listener(mut self, line: &str) -> Self {
         let _ = writeln!(self.listener, "    {line}");
+        self
+    }
+
+    /// What the listener's `http` holds, in flow style.
+    pub(crate) fn http(mut self, keys: &str) -> Self {
+        self.http = keys.to_owned();
         self
     }
 
@@ -68,9 +75,9 @@ impl Config {
 
     /// The text of it.
     pub(crate) fn yaml(&self) -> String {
-        let Self { listener, route, routes, upstream, top, .. } = self;
+        let Self { listener, http, route, routes, upstream, top, .. } = self;
         format!(
-            "listeners:\n  web:\n    bind: \"127.0.0.1:0\"\n    http: {{}}\n{listener}\
+            "listeners:\n  web:\n    bind: \"127.0.0.1:0\"\n    http: {{ {http} }}\n{listener}\
              routes:\n  - name: all\n    match: {{ path: /* }}\n    forward: app\n{route}{routes}\
              upstreams:\n  app:\n    endpoints: [{}]\n{upstream}{top}",
             self.endpoints.join(", ")

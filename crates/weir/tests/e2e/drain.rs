@@ -150,3 +150,16 @@ fn under_load_a_stop_cuts_no_answer() {
         assert!(whole.as_ref().is_ok_and(|n| *n > 0), "{whole:?}");
     }
 }
+
+/// Goal: a gateway that can no longer be reached at one address says so by ending, after what runs.
+#[test]
+fn a_listener_that_breaks_drains_the_rest_and_ends_with_1() {
+    let (gate, _origin, mut gateway, mut client) = busy("20s");
+    gateway.break_listener("web");
+    wait::until_true("readiness to fall", || gateway.admin_get("/health/ready").status == 503);
+    let failures = gateway.events("accept_failed");
+    assert!(failures.iter().any(|event| event["listener"] == "web"), "{failures:?}");
+    gate.open();
+    assert_eq!(client.response().text(), "finished");
+    assert_eq!(gateway.exit_status().code(), Some(1));
+}

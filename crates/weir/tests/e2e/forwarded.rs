@@ -1,6 +1,6 @@
 //! What the gateway tells the upstream about the client, and whom it believes.
 
-use weir_testkit::{After, Connection, Haproxy, Origin, RawClient, Request, behaviour};
+use weir_testkit::{After, Connection, Haproxy, Origin, RawClient, Request, behaviour, wait};
 
 use crate::Config;
 
@@ -265,6 +265,62 @@ fn forwarding_headers_are_believed_by_the_declared_address_and_not_by_who_declar
         assert_eq!(client.response().status, 200);
         assert_eq!(origin.requests().last().unwrap().field("x-real-ip"), Some(client_ip), "{declared}");
     }
+}
+
+/// Goal: one whom a proxy declares has the limit, not the proxy, through which everybody comes.
+#[test]
+fn connections_per_ip_are_counted_by_the_declared_address() {
+    let origin = Origin::start(ok);
+    let gateway = Config::to([origin.addr()])
+        .listener("proxy_protocol: required")
+        .top("trusted_proxies: [127.0.0.1]")
+        .top("limits: { connections_per_ip: 2 }")
+        .start();
+    let connect = |declared: &str| {
+        let mut client = gateway.connect();
+        client.send(format!("PROXY TCP4 {declared} 10.0.0.9 1 2\r\nGET / HTTP/1.1\r\nHost: t\r\n\r\n"));
+        let status = client.read_response("GET").map(|response| response.status);
+        (client, status.ok())
+    };
+    let mut held: Vec<_> = (0..2).map(|_| connect("203.0.113.7")).collect();
+    held.extend((0..2).map(|_| connect("203.0.113.8")));
+    assert!(held.iter().all(|(_, status)| *status == Some(200)));
+    assert_eq!(connect("203.0.113.7").1, None, "closed without a word");
+    let refused = gateway.metrics().sum("weir_connections_refused_total", &[]);
+    assert!(refused >= 1.0, "{refused} refused");
+    held.remove(0);
+    wait::until_true("a freed place", || connect("203.0.113.7").1 == Some(200));
+}
+
+#[test]
+fn a_proxy_header_that_never_ends_is_counted_and_told() {
+    let origin = Origin::start(ok);
+    let gateway = Config::to([origin.addr()])
+        .listener("proxy_protocol: required")
+        .top("trusted_proxies: [127.0.0.1]")
+        .top("timeouts: { request_head: 200ms }")
+        .start();
+    let mut cut = gateway.connect();
+    cut.send("PROXY TCP4 203.0.113.7");
+    cut.half_close();
+    assert!(cut.read_response("GET").is_err());
+    let mut slow = gateway.connect();
+    slow.send(&binary_header(0x21, 0x11, &DECLARED)[..20]);
+    assert!(slow.read_response("GET").is_err());
+    // Who only looks whether we listen is no fault.
+    drop(gateway.connect());
+    wait::until_true("both to be counted", || {
+        gateway.metrics().sum("weir_proxy_protocol_errors_total", &["reason=\"unfinished\""]) == 2.0
+    });
+    assert_eq!(origin.request_count(), 0);
+    let events = gateway.events("proxy_header_refused");
+    let peer = cut.local_addr().to_string();
+    let told = events.iter().find(|event| event["peer"] == peer.as_str());
+    assert!(
+        told.is_some_and(|event| event["listener"] == "web" && event["reason"] == "unfinished"),
+        "{peer} in {events:?}"
+    );
+    assert_eq!(gateway.metrics().sum("weir_proxy_protocol_errors_total", &[]), 2.0);
 }
 
 #[test]

@@ -202,6 +202,85 @@ fn trailers_pass_in_both_directions() {
     assert!(!seen.trailers.has("content-length"), "{:?}", seen.trailers);
 }
 
+/// Goal: a reader that merges trailers into the head learns nothing from them that it must learn from the head alone.
+#[test]
+fn fields_that_mean_something_before_the_body_never_pass_as_trailers() {
+    const TRAILERS: &str = "Host: evil\r\nContent-Length: 5\r\nTransfer-Encoding: gzip\r\nConnection: close\r\n\
+        Authorization: Basic eDp5\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-User: root\r\nX_Real_IP: 10.0.0.1\r\n\
+        Cookie: a=b\r\nSet-Cookie: a=b\r\nContent-Type: text/html\r\nLocation: /x\r\nRange: bytes=0-1\r\n\
+        Weir-Error: internal\r\nAlt-Svc: clear\r\nX-Sum: 7\r\n";
+    let origin = Origin::start(|_, connection| {
+        let _ = connection.write(format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n{TRAILERS}\r\n"
+        ));
+        After::KeepOpen
+    });
+    let gateway = Config::to([origin.addr()]).start();
+    let mut client = gateway.connect();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n{TRAILERS}\r\n"
+    ));
+    let response = client.response();
+    for (whose, trailers) in [("answer", &response.trailers), ("request", &origin.only_request().trailers)] {
+        let names: Vec<_> = trailers.0.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+        assert_eq!(names, ["x-sum"], "of the {whose}");
+    }
+}
+
+#[test]
+fn a_policy_on_fields_holds_for_trailers_too() {
+    let origin = Origin::start(|_, connection| {
+        let _ = connection.write(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Internal: 1\r\nX-Sum: 7\r\n\
+             X-Frame-Options: ALLOW\r\nX_Frame_Options: ALLOW\r\nX-Key: s3cr3t\r\n\r\n",
+        );
+        After::KeepOpen
+    });
+    let post = |gateway: &weir_testkit::Gateway, trailers: &str| {
+        let mut client = gateway.connect();
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n{trailers}\r\n"
+        ));
+        (client.response(), client)
+    };
+    let config = Config::to([origin.addr()]);
+    let changed = config.clone().route(
+        "policies: [{ headers: { request: { remove: x-internal, set: { x-team: core } }, \
+         response: { remove: x-internal, set: { x-frame-options: DENY }, hash: x-key } } }]",
+    );
+    let (response, _) =
+        post(&changed.start(), "X-Internal: 1\r\nX-Team: evil\r\nx_team: evil\r\nX-Check: 9\r\n");
+    let seen = origin.requests().pop().unwrap();
+    for (trailers, kept) in [(&response.trailers, "X-Sum"), (&seen.trailers, "X-Check")] {
+        assert_eq!(trailers.0.iter().map(|(name, _)| name).collect::<Vec<_>>(), [kept]);
+    }
+
+    let allowing = config
+        .clone()
+        .route("policies: [{ headers: { request: { allow: [x-check] }, response: { allow: [x-sum] } } }]");
+    let (response, _) = post(&allowing.start(), "X-Check: 9\r\nX-Other: 1\r\n");
+    let seen = origin.requests().pop().unwrap();
+    for (trailers, kept) in [(&response.trailers, "X-Sum"), (&seen.trailers, "X-Check")] {
+        assert_eq!(trailers.0.iter().map(|(name, _)| name).collect::<Vec<_>>(), [kept]);
+    }
+}
+
+/// Goal: what is denied in a head is denied behind the body; what the endpoint has of such a request stays unfinished.
+#[test]
+fn a_denied_trailer_is_400_and_the_endpoint_never_sees_the_end() {
+    let origin = Origin::start(behaviour::fixed(200, "ok"));
+    let gateway =
+        Config::to([origin.addr()]).route("policies: [{ headers: { request: { deny: x-admin } } }]").start();
+    let mut client = gateway.connect();
+    client.send(
+        "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Admin: 1\r\n\r\n",
+    );
+    let response = client.response();
+    assert_eq!((response.status, response.field("weir-error").unwrap()), (400, "header-denied"));
+    assert_eq!(client.get("t", "/").status, 200, "the connection is at a message's end");
+    assert!(origin.requests().iter().all(|request| request.method == "GET" || !request.is_complete));
+}
+
 #[test]
 fn a_response_to_head_has_no_body_and_the_connection_lives_on() {
     let origin = Origin::start(|request, connection| {

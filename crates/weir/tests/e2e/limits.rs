@@ -188,6 +188,25 @@ fn one_address_gets_no_more_connections_than_it_may() {
     });
 }
 
+/// Goal: an idle connection makes room whichever worker holds it. Method: of so many, some come to the other worker.
+#[test]
+fn at_the_connection_limit_an_idle_one_of_any_worker_makes_room() {
+    let origin = Origin::start(behaviour::fixed(200, "ok"));
+    let gateway = Config::to([origin.addr()]).top("workers: 2").top("limits: { connections: 1 }").start();
+    let mut idle = gateway.connect();
+    assert_eq!(idle.get("t", "/").status, 200);
+    for _ in 0..16 {
+        // The one before is idle a moment after it was answered.
+        let next = wait::until("room", || {
+            let mut next = gateway.connect();
+            (next.get("t", "/").status == 200).then_some(next)
+        });
+        idle.ending();
+        idle = next;
+    }
+    assert_eq!(gateway.metrics().sum("weir_idle_clients_shed_total", &[]), 16.0);
+}
+
 #[test]
 fn beyond_the_connection_limit_idle_ones_go_first_and_busy_ones_stay() {
     let gate = Gate::new();

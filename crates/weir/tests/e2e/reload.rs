@@ -374,3 +374,40 @@ fn an_endpoint_taken_away_finishes_what_it_has() {
     assert_eq!(gateway.get("/").text(), "stay");
     wait::until_true("its idle connection to be closed", || leaving.open_count() == 0);
 }
+
+/// Goal: an endpoint that is no longer wanted is left alone, though an exchange with it began before and ended after.
+#[test]
+fn no_connection_is_kept_to_an_endpoint_that_a_reload_removed_meanwhile() {
+    let gate = Gate::new();
+    let (removed, kept) =
+        (Origin::start(behaviour::gated(&gate, "removed")), Origin::start(behaviour::fixed(200, "kept")));
+    let gateway = Config::to([removed.addr()]).start();
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    wait::until_true("the request", || removed.request_count() == 1);
+    assert_eq!(gateway.reload(&Config::to([kept.addr()]).yaml()).status, 200);
+    assert_eq!(removed.open_count(), 1, "what runs is not cut");
+    gate.open();
+    assert_eq!(client.response().text(), "removed");
+    wait::until_true("the connection to close", || removed.open_count() == 0);
+    assert_eq!(client.get("t", "/").text(), "kept");
+}
+
+#[test]
+fn a_connection_is_kept_to_an_endpoint_whose_settings_a_reload_changed_meanwhile() {
+    let gate = Gate::new();
+    let origin = Origin::start(behaviour::gated(&gate, "ok"));
+    let config = |weight: u32| {
+        let endpoint = format!("{{ address: \"{}\", weight: {weight} }}", origin.addr());
+        Config::default().endpoint(endpoint).top("workers: 1")
+    };
+    let gateway = config(1).start();
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    wait::until_true("the request", || origin.request_count() == 1);
+    assert_eq!(gateway.reload(&config(2).yaml()).status, 200);
+    gate.open();
+    assert_eq!(client.response().text(), "ok");
+    assert_eq!(client.get("t", "/").text(), "ok");
+    assert_eq!(origin.connection_count(), 1);
+}

@@ -204,6 +204,29 @@ fn paths_that_cannot_be_read_in_one_way_are_400() {
     assert_eq!(origin.request_count(), 0);
 }
 
+/// Goal: an endpoint that decodes `%2F` cannot be reached by a path that no rule has seen.
+#[test]
+fn encoded_slashes_walk_around_no_rule_where_they_are_refused() {
+    let origin = Origin::start(behaviour::echo_head);
+    let config = Config::to([origin.addr()])
+        .another_route("{ match: { path: /prot/* }, respond: { status: 403, body: closed } }");
+    let kept = config.start();
+    assert_eq!(ask(&kept, "GET /prot%2fx HTTP/1.1\nHost: t").status, 200);
+    assert_eq!(origin.requests().last().unwrap().target, "/prot%2Fx");
+    for listener in ["normalize_path: on", "normalize_path: off"] {
+        let seen = origin.request_count();
+        let gateway = config.clone().http("encoded_slashes: refuse").listener(listener).start();
+        for path in ["/prot%2fx", "/prot%2Fx", "/a%5cb", "/a%5Cb", "/%2f", "/prot%2f..%2fx"] {
+            let response = ask(&gateway, &format!("GET {path} HTTP/1.1\nHost: t"));
+            assert_eq!((response.status, Problem::of(&response).code.as_str()), (400, "bad-path"), "{path}");
+        }
+        assert_eq!(origin.request_count(), seen);
+        assert_eq!(ask(&gateway, "GET /prot/x HTTP/1.1\nHost: t").status, 403);
+        // Not a path: a query may hold what it likes.
+        assert_eq!(ask(&gateway, "GET /x?to=%2fprot HTTP/1.1\nHost: t").status, 200);
+    }
+}
+
 #[test]
 fn without_normalisation_the_bytes_pass_as_they_came() {
     let origin = Origin::start(behaviour::echo_head);

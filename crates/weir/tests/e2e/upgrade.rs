@@ -35,6 +35,23 @@ fn bytes_pass_both_ways_after_the_handshake() {
     assert_eq!(seen.field("sec-websocket-key"), Some(websocket::KEY));
 }
 
+/// Goal: the line counts what was said after the handshake, not the heads.
+#[test]
+fn the_access_line_of_an_upgrade_counts_the_bytes_behind_the_heads() {
+    let origin = Origin::start(behaviour::websocket_echo);
+    let gateway = Config::to([origin.addr()]).start();
+    let mut client = upgraded(&gateway);
+    client.send(b"12345");
+    assert_eq!(client.exactly(5).unwrap(), b"12345");
+    client.half_close();
+    assert!(client.rest().unwrap().is_empty());
+    let line = gateway.access_line("/ws");
+    assert_eq!(
+        (&line["http_status"], &line["bytes_in"], &line["bytes_out"]),
+        (&101.into(), &5.into(), &5.into())
+    );
+}
+
 #[test]
 fn bytes_sent_with_the_handshake_wait_for_the_101() {
     let gate = Gate::new();

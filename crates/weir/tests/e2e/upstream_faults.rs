@@ -51,6 +51,63 @@ fn malformed_answers_become_502() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Goal: no endpoint can end its head where the gateway sees none, or begin another answer within its own (attack row 29).
+#[test]
+fn an_answer_cannot_be_split_by_its_head() {
+    let head = "HTTP/1.1 200 OK\r\n";
+    let forged = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nX-Forged: 1\r\n\r\nforged";
+    let mut wrong = Vec::new();
+    for (name, answer) in [
+        ("the head ends with bare LFs", format!("{head}X-A: 1\n\nContent-Length: 0\r\n\r\n{forged}")),
+        ("a line ends with a bare LF", format!("{head}X-A: 1\nX-Forged: 1\r\nContent-Length: 0\r\n\r\n")),
+        ("a line ends with a bare CR", format!("{head}X-A: 1\rX-Forged: 1\r\nContent-Length: 0\r\n\r\n")),
+        ("the status line ends with a bare LF", format!("HTTP/1.1 200 OK\n{}", &forged[17..])),
+        ("a CR in the reason", "HTTP/1.1 200 O\rX-Forged: 1\r\nContent-Length: 0\r\n\r\n".to_owned()),
+        ("a NUL in the reason", "HTTP/1.1 200 O\0K\r\nContent-Length: 0\r\n\r\n".to_owned()),
+        ("a folded line", format!("{head}X-A: 1\r\n X-Forged: 1\r\nContent-Length: 0\r\n\r\n")),
+        ("a fold by a tab", format!("{head}X-A: 1\r\n\tX-Forged: 1\r\nContent-Length: 0\r\n\r\n")),
+        ("a folded first line", format!("{head} X-Forged: 1\r\nContent-Length: 0\r\n\r\n")),
+        ("a control byte in a value", format!("{head}X-A: a\x0bb\r\nContent-Length: 0\r\n\r\n")),
+        ("a DEL in a value", format!("{head}X-A: a\x7fb\r\nContent-Length: 0\r\n\r\n")),
+        ("a space in a name", format!("{head}X A: 1\r\nContent-Length: 0\r\n\r\n")),
+        ("a colon alone", format!("{head}: 1\r\nContent-Length: 0\r\n\r\n")),
+        ("a length in a hidden line", format!("{head}Content-Length : 0\r\n\r\n{forged}")),
+        ("a length twice in one field", format!("{head}Content-Length: 0, 0\r\n\r\n{forged}")),
+        ("a length in hexadecimal", format!("{head}Content-Length: 0x0\r\n\r\n{forged}")),
+        ("a length with a space inside", format!("{head}Content-Length: 0 0\r\n\r\n{forged}")),
+        ("an empty length", format!("{head}Content-Length:\r\n\r\n{forged}")),
+        ("a length of 2^64", format!("{head}Content-Length: 18446744073709551616\r\n\r\n{forged}")),
+        ("a coding twice", format!("{head}Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n{forged}")),
+        (
+            "two codings",
+            format!("{head}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"),
+        ),
+        ("a coding with a control byte", format!("{head}Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n")),
+        ("a coding that only looks like it", format!("{head}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n")),
+        ("a version of two digits", "HTTP/1.10 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned()),
+        ("a version that is no HTTP/1", "HTTP/2 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned()),
+        ("a version in lower case", "http/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned()),
+        ("a tab behind the version", "HTTP/1.1\t200 OK\r\nContent-Length: 0\r\n\r\n".to_owned()),
+        ("too many interim answers", "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(40) + forged),
+        ("a split in an interim answer", format!("HTTP/1.1 103 Early\r\nLink: a\rb\r\n\r\n{forged}")),
+    ] {
+        let origin = Origin::start(behaviour::raw(answer, After::Close));
+        let gateway = Config::to([origin.addr()]).upstream("retry: { attempts: 1 }").start();
+        let mut client = gateway.connect();
+        client.send("GET /x HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+        let bytes = client.rest().unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        // Interim answers that are whole may have passed before the fault was seen.
+        let last = text.rsplit("\r\n\r\nHTTP/1.1 ").find(|part| part.contains("weir-error")).unwrap_or(&text);
+        let refused = last.trim_start_matches("HTTP/1.1 ").starts_with("502 ")
+            && last.contains("weir-error: upstream-malformed\r\n");
+        if !refused || text.to_lowercase().contains("forged") {
+            wrong.push(format!("{name}: {text}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn a_refused_connection_is_502_and_named() {
     let refusing = Refusing::start();

@@ -14,6 +14,7 @@ use super::Policy;
 use crate::exchange::Exchange;
 use crate::reject::Reject;
 use crate::template::Template;
+use crate::trailers::{TrailerRule, Trailers, is_twin};
 
 /// `headers` as checked.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +71,10 @@ impl Policy for HeadersPlan {
         let values = self.response.fill(exchange);
         self.response.apply(&mut exchange.response.fields, values, true);
     }
+
+    fn trailers(&self) -> Trailers {
+        Trailers { request: self.request.trailers(), response: self.response.trailers() }
+    }
 }
 
 impl FieldChanges {
@@ -82,6 +87,15 @@ impl FieldChanges {
             && self.add.is_empty()
             && self.set_if_absent.is_empty()
             && self.hash.is_empty()
+    }
+
+    /// What a trailer must not bring back: fields that are denied, not allowed, removed, set or hashed.
+    fn trailers(&self) -> Vec<TrailerRule> {
+        let mut rules = vec![TrailerRule::Deny(self.deny.clone())];
+        rules.extend(self.allow.clone().map(TrailerRule::Keep));
+        rules.push(TrailerRule::Drop([self.remove.clone(), self.hash.clone()].concat()));
+        rules.push(TrailerRule::DropWithTwins(self.set.iter().map(|(name, _)| name.clone()).collect()));
+        rules
     }
 
     /// The values of `set`, `add` and `set_if_absent`, in this order.
@@ -108,7 +122,7 @@ impl FieldChanges {
         }
         let mut values = values.into_iter();
         for ((name, _), value) in self.set.iter().zip(&mut values) {
-            remove_with_twins(fields, name);
+            fields.retain(|_, other, _| !is_twin(other, name));
             fields.append(name.as_bytes(), &value);
         }
         for ((name, _), value) in self.add.iter().zip(&mut values) {
@@ -147,14 +161,6 @@ fn is_needed(known: Known, is_response: bool) -> bool {
         | Known::Traceparent => !is_response,
         _ => false,
     }
-}
-
-/// Removes a field, and those that a CGI server could not tell from it (`x_team` for `x-team`).
-fn remove_with_twins(fields: &mut Head, name: &str) {
-    let fold = |b: u8| if matches!(b, b'_' | b'.') { b'-' } else { b.to_ascii_lowercase() };
-    fields.retain(|_, other, _| {
-        other.len() != name.len() || !other.iter().zip(name.as_bytes()).all(|(a, b)| fold(*a) == fold(*b))
-    });
 }
 
 fn hash(value: &[u8]) -> String {

@@ -16,15 +16,18 @@ pub(crate) const KIND: PolicyKind = PolicyKind {
 
 static HEADERS: Object = Object::new(
     "headers",
-    "Changes request and response headers, and guards the request's. The response side also works on Weir's own errors.",
+    "Changes request and response headers, and guards the request's. The response side also works on Weir's own errors. Trailers are held to the same: what is denied, not allowed or removed does not pass as a trailer, nor does what is set or hashed.",
     &[
         Key::new("request", Shape::Object(&REQUEST), "On the request as it is forwarded."),
         Key::new("response", Shape::Object(&RESPONSE), "On the answer as it is sent."),
     ],
 );
 
-const DENY: Key =
-    Key::new("deny", Shape::OneOrMany(&Shape::Text), "A request with one of these is answered 400.");
+const DENY: Key = Key::new(
+    "deny",
+    Shape::OneOrMany(&Shape::Text),
+    "A request with one of these is answered 400; where it is a trailer, what the endpoint has of the request is cut before its end.",
+);
 const ALLOW: Key = Key::new(
     "allow",
     Shape::OneOrMany(&Shape::Text),

@@ -6,6 +6,7 @@ pub(crate) use spec::KIND;
 
 use super::Policy;
 use crate::exchange::Exchange;
+use crate::trailers::{TrailerRule, Trailers};
 
 /// `security_headers` as checked.
 #[derive(Debug, Clone, Default)]
@@ -92,6 +93,11 @@ impl Policy for SecurityHeaders {
         for (name, value) in &self.0 {
             exchange.response.fields.set(name.as_bytes(), value.as_bytes());
         }
+    }
+
+    fn trailers(&self) -> Trailers {
+        let names = self.0.iter().map(|(name, _)| name.clone()).collect();
+        Trailers { response: vec![TrailerRule::DropWithTwins(names)], ..Trailers::default() }
     }
 }
 

@@ -35,7 +35,7 @@ service_name: edge
 admin: { token: correct-horse-battery-staple }
 log: { access: /var/log/weir.log, fields: [method, path] }
 listeners:
-  web: { bind: "127.0.0.1:0", http: {}, proxy_protocol: accepted }
+  web: { bind: "127.0.0.1:0", http: { encoded_slashes: refuse }, proxy_protocol: accepted }
   db: { bind: "127.0.0.1:0", tcp: { routes: [{ sni: db.example, alpn: h2, forward: app }] } }
   dns: { bind: "127.0.0.1:0", udp: { forward: app } }
 upstreams:
@@ -112,6 +112,7 @@ fn whom_it_believes_and_what_it_logs_is_shown() {
     );
     assert_eq!(shown["log"]["fields"], json!(["method", "path"]));
     assert_eq!(shown["listeners"]["web"]["proxy_protocol"], "accepted");
+    assert_eq!(shown["listeners"]["web"]["http"]["encoded_slashes"], "refuse");
 }
 
 /// Goal: a key that is added to the language is added to the view. Method: the published schema names all keys.
@@ -130,6 +131,7 @@ fn no_key_of_the_language_is_left_out() {
     }
     for (object, place) in [
         ("", ""),
+        ("http", "/listeners/web/http"),
         ("tcp", "/listeners/db/tcp"),
         ("tcp_route", "/listeners/db/tcp/routes/0"),
         ("udp", "/listeners/dns/udp"),

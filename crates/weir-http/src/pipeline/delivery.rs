@@ -1,0 +1,149 @@
+use std::io::IoSlice;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use weir_base::ErrorCode;
+
+use super::earlier;
+use crate::connection::Connection;
+use crate::exchange::Exchange;
+use crate::forward::Forwarded;
+use crate::transfer::{Side, Transfer, TransferError};
+
+/// An answer on its way: the head, then the body, while the rest of the request may still be coming.
+pub(super) struct Delivery<'a> {
+    pub(super) response: Transfer,
+    pub(super) request: &'a mut Transfer,
+    pub(super) forwarded: &'a mut Forwarded,
+    /// Bytes of the head that were written.
+    pub(super) written: usize,
+    pub(super) since: Instant,
+}
+
+impl Delivery<'_> {
+    /// Moves what can be moved; ready when the answer is sent, or the code of why it is cut.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+        exchange: &mut Exchange,
+    ) -> Poll<Result<(), ErrorCode>> {
+        if let Poll::Ready(result) = self.poll_response(cx, connection, exchange) {
+            return Poll::Ready(result);
+        }
+        if let Err(code) = self.poll_request(cx, connection, exchange) {
+            return Poll::Ready(Err(code));
+        }
+        self.poll_clock(cx, connection, exchange)
+    }
+
+    fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+        exchange: &mut Exchange,
+    ) -> Poll<Result<(), ErrorCode>> {
+        while self.written < exchange.out.len() {
+            let head = &exchange.out[self.written..];
+            let from = &mut self.forwarded.io;
+            let raw = self.response.raw_ready(from.filled().len());
+            let result = if raw > 0 {
+                let pieces = [IoSlice::new(head), IoSlice::new(&from.filled()[..raw])];
+                ready!(connection.io.socket.poll_write_vectored(cx, &pieces))
+            } else {
+                ready!(connection.io.socket.poll_write(cx, head))
+            };
+            let Ok(count) = result else { return Poll::Ready(Err(ErrorCode::ClientGone)) };
+            let of_head = count.min(head.len());
+            self.written += of_head;
+            if count > of_head {
+                from.consume(count - of_head);
+                self.response.wrote_raw(count - of_head);
+            }
+        }
+        let spares = &connection.worker.base.spares;
+        let result = ready!(self.response.poll(
+            cx,
+            &mut self.forwarded.io,
+            &mut connection.io.socket,
+            spares,
+            &mut ()
+        ));
+        Poll::Ready(result.map_err(|error| match error {
+            TransferError::SinkFailed(_) => ErrorCode::ClientGone,
+            TransferError::SourceEnded
+            | TransferError::SourceFailed(_)
+            | TransferError::SourceMalformed(_) => ErrorCode::UpstreamCut,
+            // Answers have no limit, and none of their trailers is denied.
+            TransferError::TooLarge | TransferError::TrailerDenied => ErrorCode::Internal,
+        }))
+    }
+
+    /// Goes on sending the request to an endpoint that answers early; notices a client that has gone.
+    fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+        exchange: &mut Exchange,
+    ) -> Result<(), ErrorCode> {
+        if self.request.source_finished() && connection.is_gone(cx) {
+            return Err(ErrorCode::ClientGone);
+        }
+        if self.request.is_finished() {
+            return Ok(());
+        }
+        let spares = &connection.worker.base.spares;
+        let to = &mut self.forwarded.io.socket;
+        match self.request.poll(cx, &mut connection.io, to, spares, &mut exchange.replay) {
+            Poll::Ready(Err(TransferError::SinkFailed(_))) => {
+                // It has answered and reads no more: the rest is nobody's.
+                self.request.discard(spares);
+                self.forwarded.persistent = false;
+                Ok(())
+            }
+            Poll::Ready(Err(TransferError::SourceEnded | TransferError::SourceFailed(_))) => {
+                Err(ErrorCode::ClientGone)
+            }
+            Poll::Ready(Err(TransferError::SourceMalformed(_))) => Err(ErrorCode::BadRequest),
+            Poll::Ready(Err(TransferError::TooLarge)) => Err(ErrorCode::BodyTooLarge),
+            Poll::Ready(Err(TransferError::TrailerDenied)) => Err(ErrorCode::HeaderDenied),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    fn poll_clock(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+        exchange: &Exchange,
+    ) -> Poll<Result<(), ErrorCode>> {
+        if connection.worker.base.is_stopping() {
+            return Poll::Ready(Err(ErrorCode::ShuttingDown));
+        }
+        let now = Instant::now();
+        let idle = self.forwarded.idle;
+        let head_pending = self.written < exchange.out.len();
+        if !head_pending {
+            self.since = now;
+        }
+        let (due, code) = if head_pending {
+            (self.since + idle.client, ErrorCode::ClientGone)
+        } else {
+            let due = self.response.due(now, idle.upstream, idle.client);
+            match self.response.waiting(now).0 {
+                Side::Source => (due, ErrorCode::UpstreamCut),
+                Side::Sink => (due, ErrorCode::ClientGone),
+            }
+        };
+        // While the rest of the request still moves, the endpoint may wait for it before it goes on.
+        let due =
+            if self.request.is_finished() { due } else { due.max(self.request.waiting(now).1 + idle.client) };
+        let until = earlier(due, self.forwarded.total);
+        if now >= until {
+            return Poll::Ready(Err(if until < due { ErrorCode::TotalTimeout } else { code }));
+        }
+        connection.deadline.set(now, until - now);
+        let _registered = connection.deadline.is_expired(cx);
+        Poll::Pending
+    }
+}
