@@ -109,6 +109,7 @@ pub(super) async fn attempt(
     })?;
     worker.shared.stats.connected(worker.base.shard);
     let now = Instant::now();
+    endpoint.connected(now - begun);
     send(connection, exchange, body, Io::new(socket), now, request, now).await.map_err(fresh)
 }
 

@@ -139,12 +139,7 @@ fn each(upstream: &str, endpoint: &EndpointStatus, out: &mut Exposition) {
         out.family(&format!("weir_endpoint_{name}"), help, kind).sample(&labels, value);
     };
     put("requests_total", "Requests sent, by endpoint.", Kind::Counter, endpoint.requests as f64);
-    put(
-        "connects_total",
-        "Connections that it took, by endpoint.",
-        Kind::Counter,
-        endpoint.connects as f64,
-    );
+    put("connects_total", "Connections that it took, by endpoint.", Kind::Counter, endpoint.connects as f64);
     put(
         "connect_seconds_total",
         "How long it took to take them, all together, by endpoint.",
