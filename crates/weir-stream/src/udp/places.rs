@@ -36,6 +36,11 @@ impl Places {
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
+    /// Takes one although none is free, for who has just given one back.
+    pub(super) fn take_beyond(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Gives some back.
     pub(super) fn give_back(&self, count: u32) {
         self.taken.fetch_sub(count, Ordering::Relaxed);

@@ -80,8 +80,8 @@ const NONE: u32 = u32::MAX;
 /// Slots whose memory is kept when the last session is gone: some 100 KiB.
 const SLOTS_KEPT_MAX: usize = 512;
 
-/// Sessions that may have to give way to a new one: the first place may be snatched by another worker, and after the
-/// limit was lowered there are too many.
+/// Most sessions that give way to a new one: the place of the first may be snatched by another worker, and after the
+/// limit was lowered there are too many. Who has pushed out one gets in, so that there are fewer in the end.
 const EVICTED_MAX: usize = 2;
 
 impl<S> Table<S> {
@@ -145,7 +145,17 @@ impl<S> Table<S> {
     ) -> Result<SessionId, Full> {
         let mut evictions = 0;
         while !self.places.take() {
-            let oldest = self.oldest().filter(|_| evictions < EVICTED_MAX).ok_or(Full)?;
+            if evictions == EVICTED_MAX {
+                self.places.take_beyond();
+                break;
+            }
+            let Some(oldest) = self.oldest() else {
+                if evictions == 0 {
+                    return Err(Full);
+                }
+                self.places.take_beyond();
+                break;
+            };
             if let Some((key, session)) = self.remove(oldest) {
                 evicted(key, session);
             }

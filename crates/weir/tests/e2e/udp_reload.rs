@@ -1,15 +1,10 @@
 //! What a reload and a stop do to UDP sessions.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 
-use weir_testkit::{Gateway, UdpClient, UdpOrigin, wait};
+use weir_testkit::{Gateway, UdpClient, UdpOrigin, free_address, wait};
 
 use crate::udp::{UdpConfig, client, dropped, ended, session_line, sessions};
-
-/// An address that nobody has.
-fn free_address() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port")
-}
 
 /// A configuration with a listener besides, so that `dns` may go.
 fn with_other(config: &UdpConfig) -> UdpConfig {

@@ -124,14 +124,18 @@ fn places_are_shared_and_given_back() {
 
 #[test]
 fn a_lowered_limit_is_reached_as_new_sessions_come() {
-    let (places, now) = (Arc::new(Places::new(4)), Instant::now());
+    let (places, now) = (Arc::new(Places::new(8)), Instant::now());
     let mut table = Table::new(IDLE, Arc::clone(&places));
-    (0..4).for_each(|client| drop(add(&mut table, client, now).unwrap()));
+    (0..8).for_each(|client| drop(add(&mut table, client, now).unwrap()));
     places.set_max(3);
-    assert_eq!(add(&mut table, 4, now).unwrap().1, [0, 1]);
+    for (client, pushed_out) in
+        [(8, [0, 1].as_slice()), (9, &[2, 3]), (10, &[4, 5]), (11, &[6, 7]), (12, &[8, 9])]
+    {
+        assert_eq!(add(&mut table, client, now).unwrap().1, pushed_out, "nobody is turned away meanwhile");
+    }
     assert_eq!((table.len(), places.taken(), places.max()), (3, 3, 3));
-    places.set_max(0);
-    assert_eq!(add(&mut table, 5, now), Err(Full));
+    assert_eq!(add(&mut table, 13, now).unwrap().1, [10]);
+    assert_eq!((table.len(), places.taken()), (3, 3));
 }
 
 #[test]
