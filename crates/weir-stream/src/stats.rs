@@ -29,7 +29,7 @@ impl ListenerStats {
     pub(crate) fn new(shards: usize) -> Arc<Self> {
         Arc::new(Self {
             shards: Shards::new(shards, ListenerShard::default),
-            places: Arc::new(Places::new(0)),
+            places: Arc::new(Places::new(0, (shards as u32).saturating_sub(1).max(1))),
         })
     }
 
