@@ -72,6 +72,12 @@ pub enum BindError {
         /// The address.
         address: BindAddress,
     },
+    /// The same of datagrams, whose ports are others than those of connections.
+    #[error("{address} (UDP) is already in use by another process")]
+    UdpInUse {
+        /// The address.
+        address: SocketAddr,
+    },
     /// The path of a unix socket exists and is not a socket.
     #[error("{address} exists and is not a socket")]
     NotASocket {

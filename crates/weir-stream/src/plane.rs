@@ -5,8 +5,10 @@ use weir_net::{ConnectionLimits, ProxyProtocol, TrustedProxies};
 use weir_telemetry::{Collect, Exposition};
 use weir_upstream::Upstream;
 
+use crate::end::End;
 use crate::stats::{ListenerStats, collect};
 use crate::tcp::routes::{RouteMatch, Routes};
+use crate::udp::share;
 use crate::{TcpPlan, UdpPlan};
 
 /// Everything that connections and sessions need of one revision of the configuration; immutable.
@@ -35,6 +37,8 @@ pub struct StreamPlanePlan<'a> {
     pub limits: ConnectionLimits,
     /// Most sessions of a `udp` listener that does not say.
     pub sessions_max: u32,
+    /// Most sessions of all listeners together; where they want more, each gets its part.
+    pub sessions_total: u32,
     /// Shards of the counters: the workers and the control side.
     pub shards: usize,
 }
@@ -76,7 +80,7 @@ pub(crate) struct TcpListener {
 pub(crate) struct UdpListener {
     pub(crate) plan: UdpPlan,
     pub(crate) forward: Arc<Upstream>,
-    /// What the plan says, or the default.
+    /// What the plan says, or the default; less where the listeners want more than there may be.
     pub(crate) sessions_max: u32,
     pub(crate) stats: Arc<ListenerStats>,
 }
@@ -95,6 +99,11 @@ impl StreamPlane {
             limits: plan.limits,
             stats: BTreeMap::new(),
         };
+        let wanted = plan.listeners.iter().filter_map(|listener| match listener.takes {
+            Takes::Tcp(_) => None,
+            Takes::Udp(udp) => Some(udp.sessions_max.unwrap_or(plan.sessions_max)),
+        });
+        let mut shares = share(wanted, plan.sessions_total);
         for listener in &plan.listeners {
             let stats = previous
                 .and_then(|previous| previous.stats.get(&listener.name).cloned())
@@ -118,7 +127,7 @@ impl StreamPlane {
                     let listening = UdpListener {
                         plan: udp.clone(),
                         forward: upstream(&udp.forward),
-                        sessions_max: udp.sessions_max.unwrap_or(plan.sessions_max),
+                        sessions_max: shares.next().expect("there is a share for each"),
                         stats,
                     };
                     plane.udp.insert(listener.id, Arc::new(listening));
@@ -135,6 +144,11 @@ impl StreamPlane {
 
     pub(crate) fn tcp(&self, listener: u32) -> Option<&Arc<TcpListener>> {
         self.tcp.get(&listener).or_else(|| self.former.get(&listener))
+    }
+
+    /// UDP sessions that were cut because the process stops.
+    pub fn sessions_cut(&self) -> u64 {
+        self.udp.values().map(|listener| listener.stats.ended_by(End::ShuttingDown)).sum()
     }
 
     pub(crate) fn udp(&self, listener: u32) -> Option<&Arc<UdpListener>> {

@@ -29,7 +29,7 @@ impl ListenerStats {
     pub(crate) fn new(shards: usize) -> Arc<Self> {
         Arc::new(Self {
             shards: Shards::new(shards, ListenerShard::default),
-            places: Arc::new(Places::new(0)),
+            places: Arc::new(Places::new(0, (shards as u32).saturating_sub(1).max(1))),
         })
     }
 
@@ -57,6 +57,11 @@ impl ListenerStats {
         &self.shards.at(shard).udp
     }
 
+    /// Connections and sessions that ended in this way.
+    pub(crate) fn ended_by(&self, end: End) -> u64 {
+        self.shards.iter().map(|shard| shard.ends[end as usize].get()).sum()
+    }
+
     fn sum(&self, field: impl Fn(&ListenerShard) -> u64) -> f64 {
         self.shards.iter().map(field).sum::<u64>() as f64
     }
@@ -74,9 +79,9 @@ pub(crate) fn collect<'a>(
     );
     for (name, stats) in listeners.clone() {
         for end in End::ALL {
-            let count = stats.sum(|shard| shard.ends[end as usize].get());
-            if count > 0.0 {
-                ends.sample(&[("listener", name), ("end", end.as_str())], count);
+            let count = stats.ended_by(end);
+            if count > 0 {
+                ends.sample(&[("listener", name), ("end", end.as_str())], count as f64);
             }
         }
     }

@@ -50,5 +50,5 @@ pub use postgres::Postgres;
 pub use problem::Problem;
 pub use raw_server::{RawServer, TcpOrigin};
 pub use socket_options::SocketOptions;
-pub use udp::{Received, UdpClient, UdpOrigin, refusing_udp};
+pub use udp::{Received, UdpClient, UdpOrigin, free_address, refusing_udp};
 pub use wire::{Ending, ReadError};

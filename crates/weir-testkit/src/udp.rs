@@ -1,6 +1,6 @@
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -248,6 +248,20 @@ impl UdpClient {
             self.receive_within(Duration::from_millis(50))
         })
     }
+}
+
+/// An address of 127.0.0.1 that nobody has, neither for datagrams nor for connections, below the ports that the kernel
+/// gives away by itself.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let free = || {
+        // Processes that run side by side begin apart.
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let addr = SocketAddr::from(([127, 0, 0, 1], 10_000 + (number % 20_000) as u16));
+        let is_free = UdpSocket::bind(addr).is_ok() && TcpListener::bind(addr).is_ok();
+        is_free.then_some(addr)
+    };
+    wait::until("a port that is free for TCP and UDP", free)
 }
 
 /// An address of 127.0.0.1 where the kernel refuses datagrams, as nobody listens there.

@@ -46,7 +46,7 @@ impl UdpPending {
     /// [`BindError`]; a port that another process has is refused although the sockets of this process share it.
     pub fn bind(address: SocketAddr, workers: usize) -> Result<Self, BindError> {
         let refused = |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse { address: BindAddress::Tcp(address) },
+            io::ErrorKind::AddrInUse => BindError::UdpInUse { address },
             _ => BindError::Refused { address: BindAddress::Tcp(address), source },
         };
         // Sockets that share a port do not see a foreign one that shares it too; this one does.

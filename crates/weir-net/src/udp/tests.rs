@@ -41,10 +41,10 @@ fn a_port_that_another_socket_has_is_refused_though_workers_share_it() {
     // An address of its own, so that no test beside this one takes the port.
     let ours = UdpPending::bind("127.8.8.2:0".parse().unwrap(), 3).unwrap();
     let again = UdpPending::bind(ours.address(), 3);
-    assert!(matches!(again, Err(BindError::InUse { .. })), "{again:?}");
+    assert!(matches!(again, Err(BindError::UdpInUse { .. })), "{again:?}");
     let foreign = client("127.0.0.1:0");
     let taken = UdpPending::bind(foreign.local_addr().unwrap(), 2);
-    assert!(matches!(taken, Err(BindError::InUse { .. })), "{taken:?}");
+    assert!(matches!(taken, Err(BindError::UdpInUse { .. })), "{taken:?}");
     let address = ours.address();
     drop(ours);
     assert!(UdpPending::bind(address, 1).is_ok());

@@ -10,9 +10,11 @@ mod rules;
 mod serve;
 mod session;
 mod sessions;
+mod share;
 mod stats;
 mod table;
 
 pub(crate) use places::Places;
 pub use serve::serve;
+pub(crate) use share::share;
 pub(crate) use stats::{DropReason, UdpTallies};

@@ -5,15 +5,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(crate) struct Places {
     max: AtomicU32,
     taken: AtomicU32,
+    workers: u32,
 }
 
 impl Places {
-    /// None is taken yet.
-    pub(crate) const fn new(max: u32) -> Self {
-        Self { max: AtomicU32::new(max), taken: AtomicU32::new(0) }
+    /// None is taken yet; `workers` share them, at least one.
+    pub(crate) const fn new(max: u32, workers: u32) -> Self {
+        Self { max: AtomicU32::new(max), taken: AtomicU32::new(0), workers }
     }
 
-    /// Changes how many there are; sessions beyond it stay until they end, or give way to others.
+    /// What a worker may have whatever the others have: its part of them, at least one.
+    pub(super) fn share(&self) -> u32 {
+        (self.max() / self.workers).max(1)
+    }
+
+    /// Changes how many there are.
     pub(crate) fn set_max(&self, max: u32) {
         self.max.store(max, Ordering::Relaxed);
     }
@@ -34,6 +40,11 @@ impl Places {
         let max = self.max();
         let one_more = |taken| (taken < max).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// Takes one although none is free, for who has just given one back or has less than its share.
+    pub(super) fn take_beyond(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Gives some back.

@@ -38,8 +38,16 @@ pub async fn serve(
     let witness = Arc::new(LogWitness { worker: Arc::clone(&worker), listener: Arc::clone(&state) });
     let sessions = Sessions::new(socket, listener, worker.base.shard, witness)?;
     let (answered, answers) = mpsc::unbounded_channel();
-    let serving =
-        Serving { readiness: sessions.wait()?, sessions, state, worker, answered, answers, end: None };
+    let serving = Serving {
+        readiness: sessions.wait()?,
+        sessions,
+        state,
+        worker,
+        answered,
+        answers,
+        listens: true,
+        end: None,
+    };
     serving.run(&changed).await
 }
 
@@ -54,6 +62,8 @@ struct Serving {
     /// No more wait here than in the queue of the upstream, which has its own bound.
     answered: mpsc::UnboundedSender<Answer>,
     answers: mpsc::UnboundedReceiver<Answer>,
+    /// Whether it reads what clients send: until its address is handed over.
+    listens: bool,
     /// When the last sessions are cut, once the process is on its way out.
     end: Option<Instant>,
 }
@@ -106,6 +116,11 @@ impl Serving {
 
     /// One round, and a waiter for each session that has to wait.
     fn turn(&mut self, now: Instant) -> Turn {
+        // Each time: who sends after the reload has said that it is done is the successor's, and no session of this one's.
+        if self.listens && self.state.is_handed_over() {
+            self.listens = false;
+            self.sessions.stop_listening();
+        }
         let turn = self.sessions.turn(&mut self.worker.datagrams(), now);
         for waiting in self.sessions.take_waiting() {
             let (id, answered) = (waiting.id, self.answered.clone());
@@ -125,9 +140,6 @@ impl Serving {
         let listener = self.worker.plane().udp(self.state.id).cloned();
         if let Some(listener) = listener.filter(|listener| !Arc::ptr_eq(listener, self.sessions.listener())) {
             self.sessions.set_listener(listener);
-        }
-        if self.state.is_handed_over() {
-            self.sessions.stop_listening();
         }
         self.end = match self.worker.base.drain.phase() {
             Phase::Run => None,

@@ -137,7 +137,7 @@ impl Sessions {
 
     /// One round: sessions that are over, answers, then questions, as who was let in comes before who wants in.
     pub(super) fn turn(&mut self, batch: &mut Batch, now: Instant) -> Turn {
-        let mut turn = self.end_idle(now).and(self.review_some(now));
+        let mut turn = self.end_idle(now).and(self.end_surplus(now)).and(self.review_some(now));
         let mut ready = [0; EVENTS];
         let mut count = 0;
         let listed = self.readiness.ready(EVENTS, |Ready(number)| {

@@ -3,8 +3,6 @@ use weir_telemetry::Tally;
 /// Why a datagram was not sent on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DropReason {
-    /// The session table is full, and no session of this worker could give way.
-    TableFull,
     /// No endpoint is available, or none became free in time.
     NoEndpoint,
     /// Too many datagrams wait for an endpoint.
@@ -24,8 +22,7 @@ pub(crate) enum DropReason {
 }
 
 impl DropReason {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::TableFull,
+    pub(crate) const ALL: [Self; 8] = [
         Self::NoEndpoint,
         Self::QueueFull,
         Self::Refused,
@@ -39,7 +36,6 @@ impl DropReason {
     /// The word used in metrics.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Self::TableFull => "table_full",
             Self::NoEndpoint => "no_endpoint",
             Self::QueueFull => "queue_full",
             Self::Refused => "refused",

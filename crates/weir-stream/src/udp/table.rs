@@ -44,10 +44,6 @@ pub(crate) struct SessionId {
     generation: u32,
 }
 
-/// A session for which there was no place: the table is full, and this worker has none that could give way.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Full;
-
 #[derive(Debug)]
 struct Slot<S> {
     /// Of the session that it holds, or held last.
@@ -80,8 +76,8 @@ const NONE: u32 = u32::MAX;
 /// Slots whose memory is kept when the last session is gone: some 100 KiB.
 const SLOTS_KEPT_MAX: usize = 512;
 
-/// Sessions that may have to give way to a new one: the first place may be snatched by another worker, and after the
-/// limit was lowered there are too many.
+/// Most sessions that give way to a new one: the place of the first may be snatched by another worker. Who has pushed
+/// out one gets in, so that there are not more in the end.
 const EVICTED_MAX: usize = 2;
 
 impl<S> Table<S> {
@@ -130,22 +126,25 @@ impl<S> Table<S> {
         self.entry(id).map(|entry| &entry.key)
     }
 
-    /// Adds a session that is active now. Where the table is full the oldest gives way and is handed to `evicted`. One
-    /// that has the key already stays, but its client does not find it any more.
+    /// Adds a session that is active now. One that has the key already stays, but its client does not find it any more.
     ///
-    /// # Errors
-    ///
-    /// [`Full`], and the session is gone.
+    /// Where no place is free the oldest gives way and is handed to `evicted`; but a table that has less than its fair
+    /// share takes one place beyond, which those that have more give back by [`Self::trim`]: else whoever was first
+    /// could keep all places from the others.
     pub(crate) fn insert(
         &mut self,
         key: SessionKey,
         session: S,
         now: Instant,
         mut evicted: impl FnMut(SessionKey, S),
-    ) -> Result<SessionId, Full> {
+    ) -> SessionId {
         let mut evictions = 0;
         while !self.places.take() {
-            let oldest = self.oldest().filter(|_| evictions < EVICTED_MAX).ok_or(Full)?;
+            let may_evict = evictions < EVICTED_MAX && self.sessions >= self.places.share();
+            let Some(oldest) = self.oldest().filter(|_| may_evict) else {
+                self.places.take_beyond();
+                break;
+            };
             if let Some((key, session)) = self.remove(oldest) {
                 evicted(key, session);
             }
@@ -161,7 +160,15 @@ impl<S> Table<S> {
         self.sessions += 1;
         self.found.insert(key, at);
         self.append(at, 0);
-        Ok(SessionId { at, generation: self.generation })
+        SessionId { at, generation: self.generation }
+    }
+
+    /// Ends the oldest session where more places are taken than there are and this table has more than its share; the
+    /// caller bounds how many.
+    pub(crate) fn trim(&mut self) -> Option<(SessionKey, S)> {
+        let is_over = self.places.taken() > self.places.max() && self.sessions > self.places.share();
+        let oldest = self.oldest().filter(|_| is_over)?;
+        self.remove(oldest)
     }
 
     /// Notes that something was sent or received.

@@ -124,7 +124,8 @@ pub(super) fn compile_stream_plane(
             per_ip: plan.limits.base.connections_per_ip,
             ..ConnectionLimits::default()
         },
-        sessions_max: descriptors_for_use(descriptors) / 2,
+        sessions_max: (descriptors_for_use(descriptors) / 2).max(1),
+        sessions_total: descriptors_for_use(descriptors),
         shards: workers + 1,
     };
     StreamPlane::compile(plane, previous)

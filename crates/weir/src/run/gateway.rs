@@ -16,7 +16,7 @@ use weir_upstream::{Upkeep, Upstream};
 use super::compile::{compile_plane, compile_stream_plane, compile_upstreams};
 use super::listeners::Listeners;
 use super::reload_stats::ReloadStats;
-use super::worker::{Command, Planes, WorkerThread};
+use super::worker::{Command, Planes, Serves, WorkerThread};
 use crate::plan::{AdminPlan, RootPlan};
 
 /// The running gateway.
@@ -292,7 +292,7 @@ impl Gateway {
     pub(crate) async fn shut_down(&self, limit: Duration) {
         self.ready.store(false, Ordering::Relaxed);
         let deadline = Instant::now() + limit;
-        self.log.event(Level::Info, "draining", &[("connections", Value::I64(self.connections.open()))]);
+        self.log.event(Level::Info, "draining", &[("connections", Value::I64(self.open()))]);
         // The signal first: answers from here on say that the connection closes.
         self.drain.begin(deadline);
         {
@@ -310,11 +310,20 @@ impl Gateway {
             }
         }
         let cut = self.connections.open();
+        // Sessions hear of the end by themselves; only after the workers are gone is it known how many were cut.
         self.drain.stop();
         let mut threads = std::mem::take(&mut self.state().threads);
         let joined = tokio::task::spawn_blocking(move || threads.iter_mut().for_each(WorkerThread::join));
         let _panicked = joined.await;
-        self.log.event(Level::Info, "stopped", &[("connections_cut", Value::I64(cut))]);
+        let sessions = i64::try_from(self.stream.load().sessions_cut()).unwrap_or(i64::MAX);
+        self.log.event(Level::Info, "stopped", &[("connections_cut", Value::I64(cut + sessions))]);
+    }
+
+    /// Open connections and sessions.
+    fn open(&self) -> i64 {
+        let rows = self.listeners();
+        let sessions = rows.iter().filter(|row| row.takes == Serves::Udp.as_str()).map(|row| row.open);
+        self.connections.open() + sessions.sum::<i64>()
     }
 
     /// Lets the workers look at what has changed.

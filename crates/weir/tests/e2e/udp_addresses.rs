@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use weir_testkit::{UdpClient, UdpOrigin, wait};
+use weir_testkit::{UdpClient, UdpOrigin, free_address, wait};
 
 use crate::binary;
 use crate::udp::{UdpConfig, client, sessions};
@@ -104,7 +104,7 @@ fn a_port_that_another_process_has_is_refused_at_start_and_by_a_reload() {
 #[test]
 fn udp_and_tcp_share_a_port_number() {
     let origin = UdpOrigin::echo();
-    let addr = UdpClient::connect("127.0.0.1:9".parse().expect("a literal")).addr();
+    let addr = free_address();
     let web = format!("  web: {{ bind: \"{addr}\", http: {{}} }}\n");
     let yaml = UdpConfig::to([origin.addr()]).bind(addr).top("routes: [{ respond: { body: web } }]").yaml();
     let gateway = crate::start(&yaml.replace("listeners:\n", &format!("listeners:\n{web}")));

@@ -64,6 +64,7 @@ fn plane(
         trusted: TrustedProxies::default(),
         limits: ConnectionLimits::default(),
         sessions_max: 100,
+        sessions_total: 100,
         shards: 2,
     };
     StreamPlane::compile(plan, previous)

@@ -16,6 +16,15 @@ impl Sessions {
         Turn::More
     }
 
+    /// Ends what is more than there may be, since the limit was lowered or another worker had less than its share.
+    pub(super) fn end_surplus(&mut self, now: Instant) -> Turn {
+        for _ in 0..ENDED_PER_TURN {
+            let Some((key, session)) = self.table.trim() else { return Turn::Done };
+            self.ended(&key, session, End::Evicted, now);
+        }
+        Turn::More
+    }
+
     /// Ends some of all sessions, as the listener's time is over.
     pub(in crate::udp) fn end_some(&mut self, now: Instant) {
         let ids: Vec<SessionId> =

@@ -12,7 +12,7 @@ use super::{HELD_BYTES_MAX, Sessions, Turn};
 use crate::end::End;
 use crate::udp::session::{Session, Way};
 use crate::udp::stats::DropReason;
-use crate::udp::table::{Full, SessionId, SessionKey};
+use crate::udp::table::{SessionId, SessionKey};
 
 /// Most datagrams of a session that wait for its endpoint.
 const WAITING_MAX: usize = 16;
@@ -114,7 +114,7 @@ impl Sessions {
             return Err(DropReason::Draining);
         }
         let mut evicted = Vec::new();
-        let inserted = self.table.insert(
+        let id = self.table.insert(
             *key,
             Session::new(Arc::clone(self.listener.forward.name()), now),
             now,
@@ -123,7 +123,6 @@ impl Sessions {
         for (key, session) in evicted {
             self.ended(&key, session, End::Evicted, now);
         }
-        let id = inserted.map_err(|Full| DropReason::TableFull)?;
         self.tallies().sessions.add(1);
         self.witness.session_began();
         Ok(id)

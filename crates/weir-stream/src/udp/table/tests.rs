@@ -8,7 +8,7 @@ use super::*;
 const IDLE: Duration = Duration::from_secs(60);
 
 fn table(max: u32) -> Table<u32> {
-    Table::new(IDLE, Arc::new(Places::new(max)))
+    Table::new(IDLE, Arc::new(Places::new(max, 1)))
 }
 
 fn key(client: u32) -> SessionKey {
@@ -21,29 +21,29 @@ fn secs(n: u64) -> Duration {
 }
 
 /// Adds a session whose value is its client's number, and says who gave way.
-fn add(table: &mut Table<u32>, client: u32, now: Instant) -> Result<(SessionId, Vec<u32>), Full> {
+fn add(table: &mut Table<u32>, client: u32, now: Instant) -> (SessionId, Vec<u32>) {
     let mut evicted = Vec::new();
-    let id = table.insert(key(client), client, now, |_, session| evicted.push(session))?;
-    Ok((id, evicted))
+    let id = table.insert(key(client), client, now, |_, session| evicted.push(session));
+    (id, evicted)
 }
 
 #[test]
 fn a_session_is_found_by_client_and_local_address() {
     let (mut table, now) = (table(10), Instant::now());
-    let (id, _) = add(&mut table, 1, now).unwrap();
+    let (id, _) = add(&mut table, 1, now);
     assert_eq!((table.find(&key(1)), table.get(id), table.find(&key(2))), (Some(id), Some(&1), None));
     let other = SessionKey { local: Some("10.0.0.9".parse().unwrap()), ..key(1) };
     assert_eq!(table.find(&other), None);
-    let second = table.insert(other, 7, now, |_, _| {}).unwrap();
+    let second = table.insert(other, 7, now, |_, _| {});
     assert_eq!((table.find(&other), table.find(&key(1)), table.len()), (Some(second), Some(id), 2));
 }
 
 #[test]
 fn a_name_is_not_used_again() {
     let (mut table, now) = (table(10), Instant::now());
-    let (id, _) = add(&mut table, 1, now).unwrap();
+    let (id, _) = add(&mut table, 1, now);
     assert_eq!(table.remove(id), Some((key(1), 1)));
-    let (next, _) = add(&mut table, 1, now).unwrap();
+    let (next, _) = add(&mut table, 1, now);
     assert_eq!(table.remove(id), None);
     assert_eq!((table.get(id), table.get(next)), (None, Some(&1)));
     assert_eq!(SessionId::from_number(next.to_number()), next);
@@ -52,7 +52,7 @@ fn a_name_is_not_used_again() {
 #[test]
 fn sessions_expire_in_the_order_of_their_last_activity() {
     let (mut table, start) = (table(10), Instant::now());
-    let ids: Vec<_> = (0..4).map(|client| add(&mut table, client, start).unwrap().0).collect();
+    let ids: Vec<_> = (0..4).map(|client| add(&mut table, client, start).0).collect();
     table.touch(ids[0], start + secs(10));
     table.answered(ids[2], start + secs(20));
     assert_eq!(table.next_expiry(), Some(start + IDLE));
@@ -67,7 +67,7 @@ fn sessions_expire_in_the_order_of_their_last_activity() {
 #[test]
 fn a_changed_idle_timeout_holds_for_sessions_that_there_are() {
     let (mut table, start) = (table(10), Instant::now());
-    add(&mut table, 1, start).unwrap();
+    add(&mut table, 1, start);
     table.set_idle_timeout(secs(5));
     assert_eq!(
         (table.next_expiry(), table.expire(start + secs(5))),
@@ -79,17 +79,17 @@ fn a_changed_idle_timeout_holds_for_sessions_that_there_are() {
 fn in_a_full_table_those_without_an_answer_give_way_first_and_the_oldest_of_them() {
     let (mut table, start) = (table(3), Instant::now());
     let at = |n| start + secs(n);
-    let (answered, _) = add(&mut table, 1, at(0)).unwrap();
+    let (answered, _) = add(&mut table, 1, at(0));
     table.answered(answered, at(1));
-    add(&mut table, 2, at(2)).unwrap();
-    add(&mut table, 3, at(3)).unwrap();
-    assert_eq!(add(&mut table, 4, at(4)).unwrap().1, [2]);
-    assert_eq!(add(&mut table, 5, at(5)).unwrap().1, [3]);
+    add(&mut table, 2, at(2));
+    add(&mut table, 3, at(3));
+    assert_eq!(add(&mut table, 4, at(4)).1, [2]);
+    assert_eq!(add(&mut table, 5, at(5)).1, [3]);
     for client in [4, 5] {
         let id = table.find(&key(client)).unwrap();
         table.answered(id, at(6));
     }
-    assert_eq!(add(&mut table, 6, at(8)).unwrap().1, [1], "all have answers, so the oldest goes");
+    assert_eq!(add(&mut table, 6, at(8)).1, [1], "all have answers, so the oldest goes");
     assert_eq!(table.len(), 3);
 }
 
@@ -97,11 +97,11 @@ fn in_a_full_table_those_without_an_answer_give_way_first_and_the_oldest_of_them
 fn a_flood_of_made_up_senders_pushes_out_only_its_like() {
     let (mut table, now) = (table(1_000), Instant::now());
     for client in 0..500 {
-        let (id, _) = add(&mut table, client, now).unwrap();
+        let (id, _) = add(&mut table, client, now);
         table.answered(id, now);
     }
     for client in 1_000..50_000 {
-        let (_, evicted) = add(&mut table, client, now + secs(1)).unwrap();
+        let (_, evicted) = add(&mut table, client, now + secs(1));
         assert!(evicted.iter().all(|&evicted| evicted >= 1_000));
     }
     assert_eq!((table.len(), table.slots()), (1_000, 1_000));
@@ -110,40 +110,56 @@ fn a_flood_of_made_up_senders_pushes_out_only_its_like() {
 
 #[test]
 fn places_are_shared_and_given_back() {
-    let (places, now) = (Arc::new(Places::new(2)), Instant::now());
+    let (places, now) = (Arc::new(Places::new(10, 2)), Instant::now());
     let mut one = Table::new(IDLE, Arc::clone(&places));
     let mut other = Table::new(IDLE, Arc::clone(&places));
-    add(&mut one, 1, now).unwrap();
-    add(&mut one, 2, now).unwrap();
-    assert_eq!(add(&mut other, 3, now), Err(Full), "the other worker's sessions are not its own to end");
-    assert_eq!((other.len(), places.taken()), (0, 2));
+    (0..10).for_each(|client| drop(add(&mut one, client, now)));
+    assert_eq!((one.trim(), places.taken()), (None, 10));
+    for client in 10..15 {
+        assert_eq!(add(&mut other, client, now).1, [0; 0], "nobody has to be first to get a place");
+    }
+    assert_eq!(add(&mut other, 15, now).1, [10], "beyond its share its own give way");
+    let trimmed: Vec<u32> = std::iter::from_fn(|| one.trim()).map(|(_, session)| session).collect();
+    assert_eq!((trimmed, other.trim()), ((0..5).collect(), None));
+    assert_eq!((one.len(), other.len(), places.taken()), (5, 5, 10));
     drop(one);
-    assert_eq!(places.taken(), 0);
-    assert!(add(&mut other, 3, now).is_ok());
+    assert_eq!(places.taken(), 5);
 }
 
 #[test]
-fn a_lowered_limit_is_reached_as_new_sessions_come() {
-    let (places, now) = (Arc::new(Places::new(4)), Instant::now());
+fn more_workers_than_places_have_one_each() {
+    let (places, now) = (Arc::new(Places::new(1, 2)), Instant::now());
+    let mut tables = [(); 2].map(|()| Table::new(IDLE, Arc::clone(&places)));
+    for round in 0..3 {
+        for table in &mut tables {
+            add(table, round, now);
+            assert_eq!((table.len(), table.trim()), (1, None));
+        }
+    }
+}
+
+#[test]
+fn a_lowered_limit_turns_nobody_away_and_is_reached_by_trimming() {
+    let (places, now) = (Arc::new(Places::new(8, 1)), Instant::now());
     let mut table = Table::new(IDLE, Arc::clone(&places));
-    (0..4).for_each(|client| drop(add(&mut table, client, now).unwrap()));
+    (0..8).for_each(|client| drop(add(&mut table, client, now)));
     places.set_max(3);
-    assert_eq!(add(&mut table, 4, now).unwrap().1, [0, 1]);
+    assert_eq!(add(&mut table, 8, now).1, [0, 1]);
+    assert_eq!(std::iter::from_fn(|| table.trim()).count(), 4);
     assert_eq!((table.len(), places.taken(), places.max()), (3, 3, 3));
-    places.set_max(0);
-    assert_eq!(add(&mut table, 5, now), Err(Full));
+    assert_eq!(add(&mut table, 9, now).1, [6]);
 }
 
 #[test]
 fn an_unbound_session_stays_while_its_client_begins_another() {
     let (mut table, start) = (table(10), Instant::now());
-    let (first, _) = add(&mut table, 1, start).unwrap();
+    let (first, _) = add(&mut table, 1, start);
     table.unbind(first);
     assert_eq!((table.find(&key(1)), table.get(first)), (None, Some(&1)));
-    let (second, _) = add(&mut table, 1, start + secs(1)).unwrap();
+    let (second, _) = add(&mut table, 1, start + secs(1));
     assert_eq!(table.expire(start + IDLE), Some((key(1), 1)));
     assert_eq!((table.find(&key(1)), table.len()), (Some(second), 1));
-    let (third, _) = add(&mut table, 1, start + secs(2)).unwrap();
+    let (third, _) = add(&mut table, 1, start + secs(2));
     assert_eq!((table.find(&key(1)), table.get(second)), (Some(third), Some(&1)));
     table.remove(second);
     assert_eq!(table.find(&key(1)), Some(third));
@@ -152,17 +168,17 @@ fn an_unbound_session_stays_while_its_client_begins_another() {
 #[test]
 fn the_memory_of_a_burst_goes_back() {
     let (mut table, now) = (table(100_000), Instant::now());
-    (0..10_000).for_each(|client| drop(add(&mut table, client, now).unwrap()));
+    (0..10_000).for_each(|client| drop(add(&mut table, client, now)));
     while table.expire(now + IDLE).is_some() {}
     assert_eq!((table.slots(), table.found.capacity()), (0, 0));
-    let (id, _) = add(&mut table, 1, now).unwrap();
+    let (id, _) = add(&mut table, 1, now);
     assert_eq!((table.find(&key(1)), table.get(id)), (Some(id), Some(&1)));
 }
 
 #[test]
 fn all_sessions_are_seen_a_part_at_a_time() {
     let (mut table, now) = (table(100), Instant::now());
-    let ids: Vec<_> = (0..10).map(|client| add(&mut table, client, now).unwrap().0).collect();
+    let ids: Vec<_> = (0..10).map(|client| add(&mut table, client, now).0).collect();
     table.remove(ids[3]);
     let seen: Vec<u32> = (0..table.slots())
         .step_by(4)
@@ -178,7 +194,7 @@ fn all_sessions_are_seen_a_part_at_a_time() {
 #[test]
 fn a_hundred_thousand_sessions_expire_without_a_pause() {
     let (mut table, now) = (table(100_000), Instant::now());
-    (0..100_000).for_each(|client| drop(add(&mut table, client, now).unwrap()));
+    (0..100_000).for_each(|client| drop(add(&mut table, client, now)));
     let ran = || {
         let time = clock_gettime(ClockId::ThreadCPUTime);
         Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
@@ -276,7 +292,7 @@ proptest! {
             let mut expected = Vec::new();
             match step {
                 Step::Insert(client) => {
-                    table.insert(key(client), number, now, |_, session| gone.push(session)).unwrap();
+                    table.insert(key(client), number, now, |_, session| gone.push(session));
                     expected.extend(naive.insert(client, number, now, max as usize));
                 }
                 Step::Touch(client) => {
