@@ -24,6 +24,10 @@ pub(crate) enum End {
     NoRoute,
     /// No endpoint could be picked.
     NoEndpoint,
+    /// Every endpoint is at its cap, and the queue is full.
+    QueueFull,
+    /// Every endpoint stayed at its cap for the queue's whole timeout.
+    QueueTimeout,
     /// Every endpoint that was tried refused the connection, or could not be reached.
     ConnectFailed,
     /// The last endpoint that was tried did not take the connection in time.
@@ -43,7 +47,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::ClientClosed,
         Self::UpstreamClosed,
         Self::ClientReset,
@@ -54,6 +58,8 @@ impl End {
         Self::BadHello,
         Self::NoRoute,
         Self::NoEndpoint,
+        Self::QueueFull,
+        Self::QueueTimeout,
         Self::ConnectFailed,
         Self::ConnectTimeout,
         Self::Overloaded,
@@ -79,6 +85,8 @@ impl End {
             Self::BadHello => Some(ErrorCode::BadRequest),
             Self::NoRoute => Some(ErrorCode::RouteNotFound),
             Self::NoEndpoint => Some(ErrorCode::NoEndpoint),
+            Self::QueueFull => Some(ErrorCode::QueueFull),
+            Self::QueueTimeout => Some(ErrorCode::QueueTimeout),
             Self::ConnectFailed => Some(ErrorCode::ConnectFailed),
             Self::ConnectTimeout => Some(ErrorCode::ConnectTimeout),
             Self::Overloaded => Some(ErrorCode::Overloaded),
@@ -108,6 +116,8 @@ impl End {
             Self::BadHello => "bad_hello",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
             Self::Overloaded => "overloaded",

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use weir_base::ByteSize;
@@ -11,6 +11,7 @@ use weir_upstream::{DialError, Lease, Outcome, PickError, PickRequest, Tried, Up
 use weir_wire::proxy_protocol::{Tlv, Tlvs, write_v1, write_v2};
 
 use super::connection::Connection;
+use super::opening::{Silence, poll_more};
 use super::relay::{Joined, Terms};
 use crate::SendProxyProtocol;
 use crate::end::End;
@@ -28,7 +29,10 @@ pub(super) async fn connect(
     loop {
         let lease = match pick(connection, upstream, &tried).await? {
             Ok(lease) => lease,
-            Err(_) => return Err(last),
+            Err(PickError::QueueFull) => return Err(End::QueueFull),
+            Err(PickError::QueueTimeout) => return Err(End::QueueTimeout),
+            // That nobody else is left says less than why the last one failed.
+            Err(PickError::NoEndpoint { .. } | PickError::AllTried | PickError::Busy) => return Err(last),
         };
         connection.attempts += 1;
         connection.endpoint = Some(Arc::clone(lease.endpoint().label()));
@@ -66,7 +70,7 @@ pub(super) async fn connect(
 
 /// An endpoint that has not been tried; waits in the upstream's queue where every one is at its cap.
 async fn pick(
-    connection: &Connection,
+    connection: &mut Connection,
     upstream: &Arc<Upstream>,
     tried: &Tried,
 ) -> Result<Result<Lease, PickError>, End> {
@@ -80,16 +84,36 @@ async fn pick(
     let patience = upstream.plan().queue.timeout;
     connection.deadline.set(now, patience);
     let mut waiting = std::pin::pin!(upstream.acquire(&request, tried, now + patience));
+    let mut has_ended = false;
     poll_fn(|cx| match waiting.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Ok(answer)),
-        Poll::Pending if connection.worker.base.is_stopping() => Poll::Ready(Err(End::ShuttingDown)),
-        Poll::Pending => {
-            // So that the end of the process wakes it.
-            let _registered = connection.deadline.is_expired(cx);
-            Poll::Pending
-        }
+        // A client that leaves the queue gives its turn up.
+        Poll::Pending => poll_departure(connection, cx, &mut has_ended).map(Err),
     })
     .await
+}
+
+/// Waits for the end of a connection that waits for its turn; reads ahead what one buffer holds.
+fn poll_departure(connection: &mut Connection, cx: &mut Context<'_>, has_ended: &mut bool) -> Poll<End> {
+    loop {
+        if connection.worker.base.is_stopping() {
+            return Poll::Ready(End::ShuttingDown);
+        }
+        // One that has ended its direction still waits for an answer.
+        if *has_ended || connection.ahead.as_mut().is_some_and(|ahead| ahead.room().is_empty()) {
+            // So that the end of the process wakes it.
+            let _registered = connection.deadline.is_expired(cx);
+            return Poll::Pending;
+        }
+        match ready!(poll_more(connection, cx)) {
+            Ok(()) => {}
+            Err(Silence::Ended) => *has_ended = true,
+            Err(Silence::Failed) => return Poll::Ready(End::ClientReset),
+            Err(Silence::Unwanted) => return Poll::Ready(End::Overloaded),
+            // The queue has the same limit, and says more.
+            Err(Silence::Late) => return Poll::Pending,
+        }
+    }
 }
 
 fn join(connection: &mut Connection, listener: &TcpListener, upstream: Socket, lease: Lease) -> Box<Joined> {

@@ -22,7 +22,7 @@ pub(super) struct Opening {
 }
 
 /// How waiting for more bytes ended without any.
-enum Silence {
+pub(super) enum Silence {
     /// The client has ended its direction.
     Ended,
     /// The client's connection was reset or failed.
@@ -34,7 +34,7 @@ enum Silence {
 }
 
 /// Reads more behind what was read ahead.
-fn poll_more(connection: &mut Connection, cx: &mut Context<'_>) -> Poll<Result<(), Silence>> {
+pub(super) fn poll_more(connection: &mut Connection, cx: &mut Context<'_>) -> Poll<Result<(), Silence>> {
     if connection.worker.base.is_stopping() || connection.admitted.handle.should_close() {
         return Poll::Ready(Err(Silence::Unwanted));
     }

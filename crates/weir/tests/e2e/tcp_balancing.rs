@@ -259,9 +259,36 @@ fn a_full_endpoint_is_queued_for_and_a_full_queue_resets() {
     wait::until_true("it to wait", is_waiting);
     assert!(server.try_accept().is_none());
     assert!(is_reset(gateway.addr("web")), "the queue has room for one");
-    end_of(&gateway, "no_endpoint");
+    assert_eq!(end_of(&gateway, "queue_full")["error"], "queue-full");
     drop(held);
     assert_eq!(server.accept().exactly(11).unwrap(), b"early bytes");
+}
+
+#[test]
+fn a_client_that_leaves_the_queue_gives_its_turn_up() {
+    let server = RawServer::start();
+    let gateway = Tcp::to::<&str>([])
+        .endpoint(format!("{{ address: \"{}\", max_connections: 1 }}", server.addr()))
+        .upstream("queue: { size: 10, timeout: 1h }")
+        .start();
+    let held = (gateway.connect(), server.accept());
+    let waiting = |count: u64| {
+        let found = || gateway.metrics().sum("weir_upstream_queue_waiting", &[]) as u64 == count;
+        wait::until_true("the queue", found);
+    };
+    let mut leaving = gateway.connect();
+    leaving.send("early bytes");
+    waiting(1);
+    let mut patient = gateway.connect();
+    patient.send("patient");
+    waiting(2);
+    leaving.reset();
+    waiting(1);
+    end_of(&gateway, "client_reset");
+    // One that only has no more to say still waits for its answer.
+    patient.half_close();
+    drop(held);
+    assert_eq!(server.accept().rest().unwrap(), b"patient");
 }
 
 #[test]
@@ -275,7 +302,7 @@ fn waiting_in_the_queue_ends_after_its_timeout() {
     let started = Instant::now();
     assert!(is_reset(gateway.addr("web")));
     assert!(started.elapsed() >= Duration::from_millis(150));
-    assert_eq!(end_of(&gateway, "no_endpoint")["attempts"], 0);
+    assert_eq!(end_of(&gateway, "queue_timeout")["attempts"], 0);
     assert_eq!(gateway.metrics().sum("weir_upstream_queue_timeouts_total", &[]) as u64, 1);
 }
 
