@@ -88,8 +88,10 @@ impl Deadlines {
     }
 
     fn ms(&self, at: Instant) -> u64 {
-        // Rounded up, so that nothing expires early.
-        u64::try_from(at.saturating_duration_since(self.epoch).as_micros().div_ceil(1000)).unwrap_or(NONE - 1)
+        let after = at.saturating_duration_since(self.epoch);
+        // Rounded up, so that nothing expires early; in parts, because a division of 128 bits is a call.
+        let part = u64::from(after.subsec_micros().div_ceil(1000));
+        after.as_secs().saturating_mul(1000).saturating_add(part).min(NONE - 1)
     }
 
     fn put(&self, entry: &Arc<Entry>, at_ms: u64) {

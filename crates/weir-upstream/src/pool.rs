@@ -82,9 +82,7 @@ impl<C> Pool<C> {
         let found = list.iter().rposition(|idle| now < idle.expires_at)?;
         let idle = list.remove(found)?;
         self.count -= 1;
-        if list.is_empty() {
-            self.idle.remove(&endpoint_id);
-        }
+        // An empty list stays until the next sweep: the connection is likely to come back, and would allocate it anew.
         Some((idle.conn, idle.opened_at))
     }
 

@@ -4,7 +4,6 @@ use weir_upstream::UpstreamPlan;
 use weir_wire::http1::HeadLimits;
 
 use super::ForwardError;
-use crate::pipeline::earlier;
 use crate::plane::Plane;
 
 /// The clocks of an attempt.
@@ -35,7 +34,7 @@ impl Limits {
 
     /// How long the next step may take within the whole.
     pub(super) fn within(&self, limit: Duration, now: Instant) -> Duration {
-        earlier(now + limit, self.total).saturating_duration_since(now)
+        self.total.map_or(limit, |total| limit.min(total.saturating_duration_since(now)))
     }
 
     /// Which timeout it was: the step's own, or the whole request's.
