@@ -105,8 +105,8 @@ fn a_listener_removed_and_added_again_goes_on() {
     for _ in 0..10 {
         reload(&gateway, &yaml_without(&config));
         reload(&gateway, &yaml(&config));
-        assert_eq!(kept.ask_text("b"), "b");
-        assert_eq!(client(&gateway).ask_text("c"), "c");
+        kept.ask_patiently(b"b", b"b");
+        client(&gateway).ask_patiently(b"c", b"c");
     }
     // One whose sessions are over is gone for good, and is made anew.
     reload(&gateway, &yaml(&config.clone().udp("idle_timeout: 1ms")));
@@ -207,8 +207,8 @@ fn a_stop_cuts_sessions_when_its_time_is_over_and_says_how_many() {
     assert_eq!(gateway.terminate().code(), Some(0));
     assert_eq!(gateway.events("draining")[0]["connections"], 100);
     assert_eq!(gateway.events("stopped")[0]["connections_cut"], 100);
-    let cut = gateway.log_lines(|line| line["event"] == "session" && line["end"] == "shutting_down");
-    assert_eq!(cut.len(), 100, "each has its line");
+    let cut = || gateway.log_lines(|line| line["event"] == "session" && line["end"] == "shutting_down");
+    wait::until_true("a line of each", || cut().len() == 100);
 }
 
 #[test]
