@@ -237,16 +237,17 @@ impl UdpClient {
         String::from_utf8_lossy(&self.ask(text.as_bytes())).into_owned()
     }
 
-    /// Asks again and again, as clients of lossy networks do, until an answer comes.
+    /// Asks again and again, as clients of lossy networks do, until the answer is as expected; others are left aside.
     ///
     /// # Panics
     ///
-    /// When none comes for [`wait::PATIENCE`].
-    pub fn ask_patiently(&self, bytes: &[u8]) -> Vec<u8> {
-        wait::until("an answer to a datagram that is repeated", || {
+    /// When it has not come for [`wait::PATIENCE`].
+    pub fn ask_patiently(&self, bytes: &[u8], expected: &[u8]) {
+        wait::until_true("the answer to a datagram that is repeated", || {
             self.send(bytes);
-            self.receive_within(Duration::from_millis(50))
-        })
+            let mut answers = std::iter::from_fn(|| self.receive_within(Duration::from_millis(50)));
+            answers.any(|answer| answer == expected)
+        });
     }
 }
 

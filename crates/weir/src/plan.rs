@@ -102,6 +102,14 @@ impl TakesPlan {
         }
     }
 
+    /// UDP sessions that it may have, where it says.
+    pub(crate) const fn sessions_max(&self) -> Option<u32> {
+        match self {
+            Self::Http | Self::Tcp(_) => None,
+            Self::Udp(plan) => plan.sessions_max,
+        }
+    }
+
     /// The upstreams that it forwards to by itself, without routes.
     pub(crate) fn upstreams(&self) -> Vec<&Arc<str>> {
         match self {

@@ -28,7 +28,7 @@ pub static UDP: Object = Object::new(
         Key::new(
             "sessions_max",
             Shape::Integer { min: 1, max: 10_000_000 },
-            "Sessions of this listener over all workers; half of what the descriptor limit allows by default. One more ends the one that has been silent longest.",
+            "Sessions of this listener over all workers; half of what the descriptor limit allows by default. One more ends the one that has been silent longest, of those without an answer first.",
         ),
         Key::new(
             "send_proxy_protocol",

@@ -6,13 +6,13 @@ use tokio::sync::{Notify, mpsc};
 use weir_base::ErrorCode;
 use weir_net::ListenerState;
 use weir_net::udp::{ReadinessWait, UdpSocket};
-use weir_task::{DrainSignal, Phase};
+use weir_task::{DrainSignal, Phase, Snapshot};
 use weir_telemetry::{StreamRecord, Transport};
 use weir_upstream::{HealthChange, Lease, PickError};
 
 use super::sessions::{EndedSession, Sessions, Turn, Witness};
 use super::table::SessionId;
-use crate::StreamWorker;
+use crate::{StreamPlane, StreamWorker};
 
 /// How often sessions are held against the state of their endpoints, where they end with it.
 const REVIEW_PAUSE: Duration = Duration::from_secs(1);
@@ -33,12 +33,14 @@ pub async fn serve(
     worker: Arc<StreamWorker>,
     changed: Arc<Notify>,
 ) -> io::Result<()> {
-    let Some(listener) = worker.plane().udp(state.id).cloned() else { return Ok(()) };
+    let plane = worker.plane();
+    let Some(listener) = plane.udp(state.id).cloned() else { return Ok(()) };
     listener.stats.places.set_max(listener.sessions_max);
     let witness = Arc::new(LogWitness { worker: Arc::clone(&worker), listener: Arc::clone(&state) });
     let sessions = Sessions::new(socket, listener, worker.base.shard, witness)?;
     let (answered, answers) = mpsc::unbounded_channel();
     let serving = Serving {
+        plane,
         readiness: sessions.wait()?,
         sessions,
         state,
@@ -55,6 +57,8 @@ pub async fn serve(
 type Answer = (SessionId, Result<Lease, PickError>);
 
 struct Serving {
+    /// The configuration that was followed last.
+    plane: Arc<Snapshot<StreamPlane>>,
     sessions: Sessions,
     readiness: ReadinessWait,
     state: Arc<ListenerState>,
@@ -116,7 +120,13 @@ impl Serving {
 
     /// One round, and a waiter for each session that has to wait.
     fn turn(&mut self, now: Instant) -> Turn {
-        // Each time: who sends after the reload has said that it is done is the successor's, and no session of this one's.
+        // Each time, as a reload may have said that it is done before this worker was told: who sends from then on is
+        // served by what is new, and is the successor's where there is one.
+        let plane = self.worker.plane();
+        if !Arc::ptr_eq(&plane, &self.plane) {
+            self.plane = plane;
+            self.follow();
+        }
         if self.listens && self.state.is_handed_over() {
             self.listens = false;
             self.sessions.stop_listening();

@@ -11,9 +11,7 @@ use crate::spec::{self, Loaded};
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     let loaded = spec::read(&args.file, &weir_provider::FileReader);
     let file = args.file.display().to_string();
-    let advice = loaded.plan.as_ref().and_then(|plan| {
-        spec::descriptor_warning(weir_net::raise_descriptor_limit().soft, plan.limits.connections)
-    });
+    let advice: Vec<String> = loaded.plan.iter().flat_map(descriptor_advice).collect();
     let status = ExitCode::from(if loaded.plan.is_some() { super::DONE } else { super::BAD });
     if args.json {
         super::print(&format!("{:#}\n", loaded.problems.to_json()));
@@ -22,7 +20,7 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     let mut err = std::io::stderr().lock();
     let colours = err.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut text = problems(&loaded, &file, colours);
-    if let Some(advice) = advice {
+    for advice in advice {
         text.push_str(&format!("warning: {advice}\n"));
     }
     // Whoever closed standard error does not want to read it.
@@ -31,6 +29,13 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
         super::print(&summary(&file, plan));
     }
     status
+}
+
+fn descriptor_advice(plan: &RootPlan) -> impl Iterator<Item = String> {
+    let limit = weir_net::raise_descriptor_limit().soft;
+    let sessions = plan.listeners.values().filter_map(|listener| listener.takes.sessions_max());
+    let sessions = spec::sessions_warning(limit, sessions.map(u64::from).sum());
+    spec::descriptor_warning(limit, plan.limits.connections).into_iter().chain(sessions)
 }
 
 fn problems(loaded: &Loaded, file: &str, colours: bool) -> String {

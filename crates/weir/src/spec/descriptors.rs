@@ -15,6 +15,17 @@ pub(crate) fn descriptor_warning(limit: u64, connections: Option<u32>) -> Option
     })
 }
 
+/// A sentence when the UDP listeners want more sessions than `limit` descriptors allow: `sessions` are those that are
+/// written down.
+pub(crate) fn sessions_warning(limit: u64, sessions: u64) -> Option<String> {
+    let wanted = sessions + RESERVED;
+    (limit < wanted).then(|| {
+        format!(
+            "the descriptor limit is {limit}, and {sessions} sessions (`sessions_max`) need {wanted}: there will be fewer"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -25,5 +36,7 @@ mod tests {
         assert!(descriptor_warning(1_024, None).unwrap().contains("1024"));
         assert_eq!(descriptor_warning(1_024, Some(100)), None);
         assert!(descriptor_warning(1_024, Some(1_000)).unwrap().contains("2128"));
+        assert_eq!((sessions_warning(128, 0), sessions_warning(1_024, 896)), (None, None));
+        assert!(sessions_warning(1_024, 897).unwrap().contains("1025"));
     }
 }

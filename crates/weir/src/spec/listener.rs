@@ -60,7 +60,8 @@ pub(super) fn decode_all(
 
 /// A PROXY header is read from trusted peers alone, and a peer on a unix socket is nobody's.
 fn check_proxy_protocol(entry: &Entry, plan: &ListenerPlan, has_trusted: bool, problems: &Problems) {
-    let Some(node) = entry.value.get("proxy_protocol") else { return };
+    let is_read = !matches!(plan.takes, TakesPlan::Udp(_));
+    let Some(node) = entry.value.get("proxy_protocol").filter(|_| is_read) else { return };
     const HELP: &str = "list the proxies that connect here in `trusted_proxies`, or remove `proxy_protocol`";
     match plan.proxy_protocol {
         ProxyProtocol::Off => {}

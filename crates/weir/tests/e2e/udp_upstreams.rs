@@ -52,9 +52,8 @@ fn a_session_leaves_an_endpoint_that_dies_and_new_ones_find_it_when_it_is_back()
         (client.ask_text("a") == "one a").then_some(client)
     });
     drop(one);
-    let answer = client.ask_patiently(b"b");
-    assert_eq!(String::from_utf8_lossy(&answer), "two b");
-    assert_eq!(client.ask_text("c"), "two c", "it stays with the other");
+    client.ask_patiently(b"b", b"two b");
+    client.ask_patiently(b"c", b"two c");
     assert!(moved(&gateway) >= 1);
 
     let one = UdpOrigin::start_at(addr, |bytes| vec![[b"one ", bytes].concat()]);
