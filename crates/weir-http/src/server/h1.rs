@@ -47,7 +47,7 @@ fn admit(
     listener: Arc<ListenerState>,
     worker: &Arc<HttpWorker>,
 ) -> Result<Box<Connection>, Option<(Socket, Refusal)>> {
-    let plane = worker.plane();
+    let plane = worker.plane_for(&listener);
     let setting = plane.listener(listener.id).map_or(ProxyProtocol::Off, |plan| plan.proxy_protocol);
     let Ok(expects) = setting.expected(peer.map(|peer| peer.ip()), &plane.trusted) else {
         worker.base.proxy_header_failed(&listener, peer, ProxyHeaderFailure::UntrustedPeer);

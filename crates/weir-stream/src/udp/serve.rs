@@ -97,7 +97,6 @@ impl Serving {
                 if turn == Turn::More {
                     // Other work of the worker has its turn too.
                     tokio::task::yield_now().await;
-                    continue;
                 }
                 let next = self.next_look(review_at);
                 if timer.deadline().into_std() > next || timer.is_elapsed() {
@@ -105,14 +104,16 @@ impl Serving {
                 }
                 tokio::select! {
                     biased;
-                    ready = self.readiness.ready() => ready?,
+                    ready = self.readiness.ready(), if turn == Turn::Done => ready?,
                     Some((id, answer)) = self.answers.recv() => self.sessions.chosen(id, answer, Instant::now()),
-                    () = &mut timer => {}
+                    () = &mut timer, if turn == Turn::Done => {}
                     () = &mut woken => break,
                     () = next_phase(&mut drain, begun) => {
                         begun = true;
                         break;
                     }
+                    // Nothing is waited for where there is more to take, but what has come is heard under any load.
+                    () = std::future::ready(()), if turn == Turn::More => {}
                 }
             }
         }

@@ -21,7 +21,7 @@ pub(super) struct Session {
     /// other endpoints.
     pub(super) upstream: Arc<str>,
     pub(super) way: Way,
-    /// Gone with the first answer.
+    /// Gone with the first answer of an endpoint.
     pub(super) unanswered: Option<Box<Unanswered>>,
 }
 

@@ -11,7 +11,7 @@ use weir_net::{BindError, ConnectionStats, DescriptorLimit, Worker, WorkerShared
 use weir_stream::{StreamPlane, StreamWorker};
 use weir_task::{Drain, Live, Phase};
 use weir_telemetry::{AccessLog, Level, Log, Registry, Shard, Value};
-use weir_upstream::{Upkeep, Upstream};
+use weir_upstream::{Endpoint, Upkeep, Upstream};
 
 use super::compile::{compile_plane, compile_stream_plane, compile_upstreams};
 use super::listeners::Listeners;
@@ -342,14 +342,17 @@ impl Gateway {
     }
 }
 
-/// Tells endpoints that are no longer wanted, so that a request that still runs keeps no connection to them.
+/// Tells endpoints that are no longer wanted, so that a request that still runs keeps no connection to them. One that is
+/// wanted on is never told otherwise, not for a moment: workers look at any time, and may close what they relay to it.
 fn retire_endpoints(old: &BTreeMap<Arc<str>, Arc<Upstream>>, new: &BTreeMap<Arc<str>, Arc<Upstream>>) {
-    for upstream in old.values() {
-        upstream.endpoints().iter().for_each(|endpoint| endpoint.set_retired(true));
-    }
-    for upstream in new.values() {
-        upstream.endpoints().iter().for_each(|endpoint| endpoint.set_retired(false));
-    }
+    let endpoints = |upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>| -> Vec<Arc<Endpoint>> {
+        upstreams.values().flat_map(|upstream| upstream.endpoints().to_vec()).collect()
+    };
+    // In this order: what a name has meant since is in neither, or in the new one alone.
+    let (old, new) = (endpoints(old), endpoints(new));
+    let wanted: HashSet<u32> = new.iter().map(|endpoint| endpoint.id()).collect();
+    old.iter().for_each(|endpoint| endpoint.set_retired(!wanted.contains(&endpoint.id())));
+    new.iter().for_each(|endpoint| endpoint.set_retired(false));
 }
 
 /// The endpoints that a configuration still wants.
@@ -358,4 +361,45 @@ fn endpoint_ids(upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>) -> Arc<HashSet<u3
         .values()
         .flat_map(|upstream| upstream.endpoints().iter().map(|endpoint| endpoint.id()).collect::<Vec<_>>());
     Arc::new(ids.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_upstream::{Address, EndpointPlan, Target, UpstreamPlan};
+
+    fn upstreams(
+        ports: &[u16],
+        previous: &BTreeMap<Arc<str>, Arc<Upstream>>,
+    ) -> BTreeMap<Arc<str>, Arc<Upstream>> {
+        let mut plan = UpstreamPlan::new("app");
+        let target = |port: &u16| Target::Address(Address::Tcp(([127, 0, 0, 1], *port).into()));
+        plan.endpoints = ports.iter().map(|port| EndpointPlan::new(target(port))).collect();
+        BTreeMap::from([("app".into(), Upstream::compile(plan, previous.get("app"), Instant::now()))])
+    }
+
+    /// Goal: a reload cuts nothing that is still wanted. Method: a thread looks all the time, as workers do.
+    #[test]
+    fn an_endpoint_that_is_wanted_on_never_looks_removed() {
+        let old = upstreams(&[1, 2], &BTreeMap::new());
+        let new = upstreams(&[1, 3], &old);
+        let kept = Arc::clone(&old["app"].endpoints()[0]);
+        let done = AtomicBool::new(false);
+        let seen_removed = std::thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                let mut removed = false;
+                while !done.load(Ordering::Relaxed) {
+                    removed |= kept.is_retired();
+                }
+                removed
+            });
+            (0..20_000).for_each(|_| retire_endpoints(&old, &new));
+            done.store(true, Ordering::Relaxed);
+            looking.join().unwrap()
+        });
+        assert!(!seen_removed);
+        assert!(old["app"].endpoints()[1].is_retired() && !new["app"].endpoints()[1].is_retired());
+        retire_endpoints(&new, &old);
+        assert!(!old["app"].endpoints()[1].is_retired(), "it came back");
+    }
 }

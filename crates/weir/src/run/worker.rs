@@ -189,6 +189,9 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 /// How long a retired listener still waits for connections that had begun.
 const LAST_ARRIVALS: Duration = Duration::from_millis(50);
 
+/// How long a retired unix socket goes on accepting at most: the kernel greets whoever comes until it is closed.
+const LAST_ARRIVALS_MAX: Duration = Duration::from_secs(1);
+
 async fn accept(
     socket: ListenerSocket,
     state: Arc<ListenerState>,
@@ -214,12 +217,18 @@ async fn accept(
             () = &mut woken => {}
         }
     }
-    if state.is_handed_over() {
-        return;
-    }
-    // Whom the kernel has greeted in our name is still ours to serve, those whose last packet is on its way too.
-    while let Ok(Ok((socket, peer))) = tokio::time::timeout(LAST_ARRIVALS, acceptor.accept()).await {
-        planes.serve(socket, peer, &state);
+    accept_last(&acceptor, &state, &planes).await;
+}
+
+/// Serves whom the kernel has greeted in the name of a listener that is retired, those whose last packet is on its way
+/// too. Whoever comes to an address that is handed over, at once or meanwhile, is the successor's.
+async fn accept_last(acceptor: &Acceptor, state: &Arc<ListenerState>, planes: &Planes) {
+    let end = tokio::time::Instant::now() + LAST_ARRIVALS_MAX;
+    let is_greeting_on = matches!(acceptor, Acceptor::Unix(_));
+    while !state.is_handed_over() && !(is_greeting_on && tokio::time::Instant::now() >= end) {
+        let accepted = tokio::time::timeout(LAST_ARRIVALS, acceptor.accept()).await;
+        let Ok(Ok((socket, peer))) = accepted else { return };
+        planes.serve(socket, peer, state);
     }
 }
 

@@ -126,6 +126,26 @@ fn a_listener_removed_and_added_again_at_once_goes_on_listening() {
 }
 
 #[test]
+fn a_unix_listener_that_is_removed_closes_although_clients_never_stop_coming() {
+    let origin = Origin::start(behaviour::fixed(200, "ok"));
+    let without = Config::to([origin.addr()]);
+    let gateway = without.start();
+    let path = gateway.folder().join("inner");
+    let inner = format!("listeners:\n  inner: {{ bind: \"unix:{}\", http: {{}} }}\n", path.display());
+    let with = without.yaml().replacen("listeners:\n", &inner, 1);
+    assert_eq!(gateway.reload(&with).status, 200);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| while std::os::unix::net::UnixStream::connect(&path).is_ok() {});
+        }
+        assert_eq!(gateway.reload(&without.yaml()).status, 200);
+        wait::until_true("the socket to go", || !path.exists());
+    });
+    assert_eq!(gateway.reload(&with).status, 200, "it may come back");
+    assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+}
+
+#[test]
 fn requests_on_kept_connections_of_a_listener_that_goes_get_their_answers() {
     let origin = Origin::start(behaviour::fixed(200, "ok"));
     let address = free_address();

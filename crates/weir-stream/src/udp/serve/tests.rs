@@ -241,3 +241,27 @@ async fn a_session_that_is_cut_with_its_task_is_logged_too() {
     let lines = fixture.end().await;
     assert!(lines.len() == 1 && lines[0].contains(r#""end":"shutting_down""#), "{lines:?}");
 }
+
+/// Goal: a flood keeps nobody from ending the listener. Method: whenever the listener lets other tasks run, they send it
+/// more than it takes at a time.
+#[tokio::test]
+async fn what_has_changed_is_heard_while_datagrams_never_end() {
+    let (origin, client) = (peer().await, peer().await);
+    let fixture = Fixture::serve(plane(&plan(), &origin, None, None));
+    let address = fixture.address;
+    let flood = tokio::spawn(async move {
+        loop {
+            for _ in 0..2 * weir_net::udp::BATCH {
+                // The socket may be full, or closed by now.
+                let _sent = client.try_send_to(b"x", address);
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    while fixture.state.open_connections() == 0 {
+        tokio::task::yield_now().await;
+    }
+    fixture.drain.begin(Instant::now());
+    assert_eq!(fixture.end().await.len(), 1);
+    flood.abort();
+}

@@ -53,10 +53,10 @@ impl Sessions {
             tallies.datagrams_out.add(count);
             self.listener.stats.passed(self.shard, 0, bytes);
         }
+        self.table.answered(id, now);
+        self.forget_unanswered(id);
         if is_first {
-            self.first_answer(id, now);
-        } else {
-            self.table.touch(id, now);
+            self.judge_first_answer(id, now);
         }
         let is_complete = self.table.get(id).is_some_and(|session| self.listener.is_complete(session));
         if is_complete {
@@ -65,15 +65,18 @@ impl Sessions {
         Turn::more_if(taken == max)
     }
 
-    /// An endpoint answers: it is well, and nothing needs to be kept for another.
-    fn first_answer(&mut self, id: SessionId, now: Instant) {
-        self.table.answered(id, now);
-        let Some(session) = self.table.get_mut(id) else { return };
-        let head_after: Duration = now.saturating_duration_since(session.started);
-        let unanswered = session.unanswered.take();
+    /// Nothing needs to be kept for another endpoint; after a move to this one there may be something again.
+    fn forget_unanswered(&mut self, id: SessionId) {
+        let unanswered = self.table.get_mut(id).and_then(|session| session.unanswered.take());
         self.held_bytes -= unanswered.map_or(0, |unanswered| unanswered.held_bytes);
+    }
+
+    /// An endpoint answers: it is well.
+    fn judge_first_answer(&self, id: SessionId, now: Instant) {
+        let Some(session) = self.table.get(id) else { return };
+        let head_after: Duration = now.saturating_duration_since(session.started);
         let is_known = session.upstream == *self.listener.forward.name();
-        if let Some(open) = self.table.get(id).and_then(|session| session.open()).filter(|_| is_known) {
+        if let Some(open) = session.open().filter(|_| is_known) {
             self.judge(&open.lease, Outcome::Success { head_after }, now);
         }
     }

@@ -411,6 +411,26 @@ fn a_session_whose_endpoint_dies_later_moves_too() {
 }
 
 #[test]
+fn a_session_moves_back_to_an_endpoint_that_serves_again() {
+    let (one, other, client) = (mortal(), mortal(), local());
+    let here = one.local_addr().unwrap();
+    let mut fixture = Fixture::local(plan(&[&one, &other]));
+    fixture.send(&client, "one");
+    fixture.answer(&one);
+    drop(one);
+    fixture.send(&client, "lost on its way");
+    fixture.send(&client, "two");
+    fixture.answer(&other);
+    let back = socket(&here.to_string());
+    drop(other);
+    fixture.send(&client, "lost too");
+    fixture.send(&client, "three");
+    fixture.answer(&back);
+    assert_eq!(received(&client), ["one!", "two!", "three!"]);
+    assert_eq!((fixture.tallies().moved.get(), fixture.tallies().sessions.get()), (2, 1));
+}
+
+#[test]
 fn a_session_that_every_endpoint_refuses_ends_and_the_next_datagram_tries_again() {
     let (one, other, client) = (mortal(), mortal(), local());
     let (here, there) = (one.local_addr().unwrap(), other.local_addr().unwrap());
