@@ -165,8 +165,10 @@ fn introduce(connection: &Connection, version: SendProxyProtocol, out: &mut Buff
         let tlvs = declared.map_or(&[][..], |declared| &declared.tlvs);
         let tlvs = Tlvs::new(tlvs).map_while(Result::ok);
         let tlvs: Vec<Tlv> = tlvs.filter(|tlv| tlv.kind != CHECKSUM).collect();
-        write_v2(endpoints, &tlvs, &mut header)
-            .expect("TLVs that came in a header of the same bound fit into one again");
+        // What came in a header without addresses may not fit beside them: the addresses matter more.
+        if write_v2(endpoints, &tlvs, &mut header).is_err() {
+            write_v2(endpoints, &[], &mut header).expect("a header without TLVs is short");
+        }
     }
     out.extend(&header);
 }

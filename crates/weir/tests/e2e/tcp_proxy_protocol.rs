@@ -243,6 +243,13 @@ fn a_header_that_came_in_is_passed_on_with_its_tlvs_and_without_its_checksum() {
         assert!(upstream.exactly(early.len()).unwrap() == early);
     }
 
+    // One without addresses may have TLVs that find no room beside ours.
+    let mut client = gateway.connect();
+    client.send(v2(0x20, 0x00, &tlv(0xe0, &vec![7; 4_096 - 16 - 3])));
+    client.send("after it");
+    let got = server.accept().exactly(28 + 8).unwrap();
+    assert_eq!((&got[13..16], &got[28..]), (&[0x11, 0, 12][..], &b"after it"[..]));
+
     // A proxy that speaks for itself, or for a client that it does not know, is who it is.
     for header in [v2(0x20, 0x11, &INET), b"PROXY UNKNOWN\r\n".to_vec()] {
         let mut client = gateway.connect();
