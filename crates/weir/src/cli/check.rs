@@ -11,7 +11,9 @@ use crate::spec::{self, Loaded};
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     let loaded = spec::read(&args.file, &weir_provider::FileReader);
     let file = args.file.display().to_string();
-    let advice: Vec<String> = loaded.plan.iter().flat_map(descriptor_advice).collect();
+    let limit = weir_net::raise_descriptor_limit().soft;
+    let advice: Vec<String> =
+        loaded.plan.iter().flat_map(|plan| spec::descriptor_warnings(limit, plan)).collect();
     let status = ExitCode::from(if loaded.plan.is_some() { super::DONE } else { super::BAD });
     if args.json {
         super::print(&format!("{:#}\n", loaded.problems.to_json()));
@@ -29,13 +31,6 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
         super::print(&summary(&file, plan));
     }
     status
-}
-
-fn descriptor_advice(plan: &RootPlan) -> impl Iterator<Item = String> {
-    let limit = weir_net::raise_descriptor_limit().soft;
-    let sessions = plan.listeners.values().filter_map(|listener| listener.takes.sessions_max());
-    let sessions = spec::sessions_warning(limit, sessions.map(u64::from).sum());
-    spec::descriptor_warning(limit, plan.limits.connections).into_iter().chain(sessions)
 }
 
 fn problems(loaded: &Loaded, file: &str, colours: bool) -> String {

@@ -12,6 +12,7 @@ use weir_telemetry::{AccessLog, Level, Log, Value};
 
 use super::gateway::Gateway;
 use crate::plan::RootPlan;
+use crate::spec::descriptor_warnings;
 
 /// Where the configuration comes from.
 pub(crate) trait Source: Send + Sync {
@@ -105,7 +106,7 @@ pub(crate) fn run(source: Arc<dyn Source>, started: impl FnOnce(&Gateway) + Send
         }
     };
     let plan = match source.load() {
-        Ok(plan) => plan,
+        Ok(plan) => warned(plan, descriptors),
         Err(rejected) => {
             eprintln!("{}", rejected.text);
             return ExitCode::from(2);
@@ -126,6 +127,13 @@ pub(crate) fn run(source: Arc<dyn Source>, started: impl FnOnce(&Gateway) + Send
     log.flush(weir_telemetry::SHUTDOWN_FLUSH_MAX);
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
+}
+
+/// A plan with what is to be said of this process beside the files.
+fn warned(mut plan: RootPlan, descriptors: weir_net::DescriptorLimit) -> RootPlan {
+    let more: Vec<String> = descriptor_warnings(descriptors.soft, &plan).collect();
+    plan.warnings.extend(more);
+    plan
 }
 
 async fn live(
@@ -215,6 +223,7 @@ async fn reload(
     let result = match loaded {
         Ok(Ok(plan)) => {
             watch.set_files(plan.watch.then(|| (plan.files.clone(), plan.seen.clone())));
+            let plan = warned(plan, gateway.descriptors);
             let gateway = Arc::clone(gateway);
             let handle = tokio::runtime::Handle::current();
             let swap = tokio::task::spawn_blocking(move || {

@@ -1,10 +1,19 @@
+use crate::plan::RootPlan;
+
 /// Descriptors that are not clients' or endpoints': files, listeners, the runtimes' own, with some room.
 const RESERVED: u64 = 128;
 /// Below this, a busy gateway runs out.
 const FEW: u64 = 4_096;
 
+/// What is to be said of `limit`, the descriptors that the process may have, for what is configured.
+pub(crate) fn descriptor_warnings(limit: u64, plan: &RootPlan) -> impl Iterator<Item = String> {
+    let sessions = plan.listeners.values().filter_map(|listener| listener.takes.sessions_max());
+    let sessions = sessions_warning(limit, sessions.map(u64::from).sum());
+    descriptor_warning(limit, plan.limits.connections).into_iter().chain(sessions)
+}
+
 /// A sentence when `limit`, the descriptors that the process may have, is too low for what is configured.
-pub(crate) fn descriptor_warning(limit: u64, connections: Option<u32>) -> Option<String> {
+fn descriptor_warning(limit: u64, connections: Option<u32>) -> Option<String> {
     // Each client's connection may need one to an endpoint.
     let wanted = connections.map_or(FEW, |connections| u64::from(connections) * 2 + RESERVED);
     (limit < wanted).then(|| match connections {
@@ -17,7 +26,7 @@ pub(crate) fn descriptor_warning(limit: u64, connections: Option<u32>) -> Option
 
 /// A sentence when the UDP listeners want more sessions than `limit` descriptors allow: `sessions` are those that are
 /// written down.
-pub(crate) fn sessions_warning(limit: u64, sessions: u64) -> Option<String> {
+fn sessions_warning(limit: u64, sessions: u64) -> Option<String> {
     let wanted = sessions + RESERVED;
     (limit < wanted).then(|| {
         format!(
