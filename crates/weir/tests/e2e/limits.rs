@@ -232,3 +232,19 @@ fn beyond_the_connection_limit_idle_ones_go_first_and_busy_ones_stay() {
         client.read_response("GET").is_ok_and(|r| r.status == 200)
     });
 }
+
+#[test]
+fn a_descriptor_limit_that_is_too_low_is_warned_of_at_start_and_in_the_status() {
+    let origin = Origin::start(behaviour::fixed(200, "ok"));
+    let gateway = crate::binary().descriptors_max(512).start(&Config::to([origin.addr()]).yaml());
+    let said = |text: &str| text.contains("descriptor limit is 512");
+    let told =
+        || gateway.events("start_warning").iter().any(|event| said(event["message"].as_str().unwrap()));
+    wait::until_true("the warning", told);
+    let status: serde_json::Value =
+        serde_json::from_str(&gateway.admin_get("/api/v1/status").text()).unwrap();
+    assert!(
+        status["warnings"].as_array().unwrap().iter().any(|warning| said(warning.as_str().unwrap())),
+        "{status}"
+    );
+}
