@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use weir_config::{Code, Document, Key, Object, Problem, Problems, Section, Shape, SourceReader};
 use weir_net::TrustedProxies;
-use weir_upstream::{BalancePlan, HashKey, UPSTREAM, UpstreamPlan};
+use weir_upstream::{Address, BalancePlan, EndpointPlan, HashKey, Target, UPSTREAM, UpstreamPlan};
 
 use super::route::Names;
 use super::{admin, bind, bounds, listener, log, route, table};
@@ -93,6 +93,7 @@ pub(super) fn decode(
         check_unused(&root, &routes, &listeners, problems);
     }
     check_hash_keys(&root, &listeners, &upstreams, problems);
+    check_datagram_endpoints(&root, &listeners, &upstreams, problems);
     let table = table::check(&root, &routes, rules, problems);
     RootPlan {
         workers: root.opt_integer("workers").unwrap_or_else(cores),
@@ -157,6 +158,28 @@ fn check_hash_keys(
         );
         let problem = Problem::warning(Code::CONFLICT, node, message);
         problems.push(problem.help("use `key: client_ip`, or an upstream of its own for the listener"));
+    }
+}
+
+/// A unix endpoint is a stream socket, and takes no datagrams.
+fn check_datagram_endpoints(
+    root: &Section,
+    listeners: &BTreeMap<Arc<str>, ListenerPlan>,
+    upstreams: &BTreeMap<Arc<str>, UpstreamPlan>,
+    problems: &Problems,
+) {
+    for entry in root.map("listeners") {
+        let takes = listeners.get(entry.name()).map(|plan| &plan.takes);
+        let Some(TakesPlan::Udp(plan)) = takes else { continue };
+        let Some(node) = entry.value.get("udp").and_then(|udp| udp.get("forward")) else { continue };
+        let endpoints = upstreams.get(&plan.forward).map(|upstream| &*upstream.endpoints).unwrap_or_default();
+        let is_unix = |endpoint: &&EndpointPlan| matches!(endpoint.target, Target::Address(Address::Unix(_)));
+        if let Some(endpoint) = endpoints.iter().find(is_unix) {
+            let message =
+                format!("the endpoint `{}` takes no datagrams: it is a unix socket", endpoint.target);
+            let problem = Problem::error(Code::CONFLICT, node, message);
+            problems.push(problem.help("forward datagrams to an upstream of `ADDRESS:PORT` endpoints"));
+        }
     }
 }
 
