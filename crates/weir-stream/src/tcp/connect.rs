@@ -23,7 +23,7 @@ pub(super) async fn connect(
     listener: &TcpListener,
     upstream: &Arc<Upstream>,
 ) -> Result<Box<Joined>, End> {
-    let begun = Instant::now();
+    let mut first_try = None;
     let mut tried = Tried::new();
     let mut last = End::NoEndpoint;
     loop {
@@ -38,6 +38,7 @@ pub(super) async fn connect(
         connection.endpoint = Some(Arc::clone(lease.endpoint().label()));
         let limit = upstream.plan().connect_timeout;
         let started = Instant::now();
+        let begun = *first_try.get_or_insert(started);
         let dialled =
             dial(&connection.worker.base, &connection.deadline, lease.endpoint().address(), limit).await;
         let now = Instant::now();
@@ -52,7 +53,7 @@ pub(super) async fn connect(
         match dialled {
             Ok(socket) => {
                 lease.endpoint().connected(now - started);
-                connection.connect_time = Some(now - begun);
+                connection.connect_time = Some(now - started);
                 connection.stats.connected(connection.worker.base.shard, now - begun);
                 return Ok(join(connection, listener, socket, lease));
             }

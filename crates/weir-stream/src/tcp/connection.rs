@@ -31,6 +31,7 @@ pub(super) struct Connection {
     pub(super) upstream: Option<Arc<str>>,
     pub(super) endpoint: Option<Arc<str>>,
     pub(super) attempts: u32,
+    /// How long the endpoint took that took it.
     pub(super) connect_time: Option<Duration>,
 }
 

@@ -257,11 +257,17 @@ fn a_full_endpoint_is_queued_for_and_a_full_queue_resets() {
     waiting.send("early bytes");
     let is_waiting = || gateway.metrics().sum("weir_upstream_queue_waiting", &[]) as u64 == 1;
     wait::until_true("it to wait", is_waiting);
+    let waiting_since = Instant::now();
     assert!(server.try_accept().is_none());
     assert!(is_reset(gateway.addr("web")), "the queue has room for one");
     assert_eq!(end_of(&gateway, "queue_full")["error"], "queue-full");
+    let waited_ms = waiting_since.elapsed().as_secs_f64() * 1_000.0;
     drop(held);
     assert_eq!(server.accept().exactly(11).unwrap(), b"early bytes");
+    drop(waiting);
+    let line = wait::until("its log line", || gateway.log_lines(|line| line["bytes_in"] == 11).pop());
+    let ms = |key: &str| line[key].as_f64().expect("a number");
+    assert!(ms("connect_ms") + waited_ms <= ms("duration_ms"), "to wait is not to connect: {line}");
 }
 
 #[test]
