@@ -21,6 +21,9 @@ pub enum DialError {
     /// This process has no descriptor left; says nothing about the endpoint.
     #[error("no descriptor is left")]
     OutOfDescriptors,
+    /// The process stops; says nothing about the endpoint.
+    #[error("the gateway stops before it was made")]
+    Stopping,
 }
 
 impl DialError {
@@ -29,7 +32,7 @@ impl DialError {
         match self {
             Self::Failed(_) => Outcome::ConnectFailed,
             Self::TimedOut => Outcome::ConnectTimeout,
-            Self::OutOfDescriptors => Outcome::Cancelled,
+            Self::OutOfDescriptors | Self::Stopping => Outcome::Cancelled,
         }
     }
 }
@@ -48,16 +51,16 @@ pub async fn dial(
     limit: Duration,
 ) -> Result<Socket, DialError> {
     deadline.set(Instant::now(), limit);
-    match connect(deadline, address).await {
+    match connect(worker, deadline, address).await {
         Err(DialError::OutOfDescriptors) => {
             worker.descriptors_ran_out();
-            connect(deadline, address).await
+            connect(worker, deadline, address).await
         }
         result => result,
     }
 }
 
-async fn connect(deadline: &Deadline, address: &Address) -> Result<Socket, DialError> {
+async fn connect(worker: &Worker, deadline: &Deadline, address: &Address) -> Result<Socket, DialError> {
     let connecting = async {
         match address {
             Address::Tcp(address) => Socket::connect_tcp(*address).await,
@@ -71,6 +74,7 @@ async fn connect(deadline: &Deadline, address: &Address) -> Result<Socket, DialE
             Poll::Ready(Err(DialError::OutOfDescriptors))
         }
         Poll::Ready(Err(error)) => Poll::Ready(Err(DialError::Failed(error))),
+        Poll::Pending if worker.is_stopping() => Poll::Ready(Err(DialError::Stopping)),
         Poll::Pending if deadline.is_expired(cx) => Poll::Ready(Err(DialError::TimedOut)),
         Poll::Pending => Poll::Pending,
     })

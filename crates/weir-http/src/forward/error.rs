@@ -62,6 +62,7 @@ impl From<DialError> for ForwardError {
             DialError::Failed(error) => Self::Connect(error),
             DialError::TimedOut => Self::ConnectTimeout,
             DialError::OutOfDescriptors => Self::OutOfDescriptors,
+            DialError::Stopping => Self::ShuttingDown,
         }
     }
 }

@@ -62,6 +62,7 @@ pub(super) async fn connect(
                     DialError::Failed(_) => End::ConnectFailed,
                     DialError::TimedOut => End::ConnectTimeout,
                     DialError::OutOfDescriptors => return Err(End::Overloaded),
+                    DialError::Stopping => return Err(End::ShuttingDown),
                 };
                 tried.insert(lease.endpoint().id());
             }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use weir_testkit::{Gate, Gateway, Origin, RawClient, behaviour, wait, websocket};
+use weir_testkit::{Blackhole, Gate, Gateway, Origin, RawClient, behaviour, wait, websocket};
 
 use crate::Config;
 
@@ -162,4 +162,19 @@ fn a_listener_that_breaks_drains_the_rest_and_ends_with_1() {
     gate.open();
     assert_eq!(client.response().text(), "finished");
     assert_eq!(gateway.exit_status().code(), Some(1));
+}
+
+#[test]
+fn a_request_that_no_endpoint_has_taken_yet_is_told_that_the_gateway_stops() {
+    let hole = Blackhole::start();
+    let config = Config::to([hole.addr()]).upstream("connect_timeout: 1m");
+    let mut gateway = config.top("timeouts: { drain: 100ms }").start();
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    wait::until_true("it", || gateway.metrics().sum("weir_connections", &[]) as u64 == 1);
+    gateway.ask_to_stop();
+    let answer = client.response();
+    assert_eq!((answer.status, answer.field("weir-error")), (503, Some("shutting-down")));
+    gateway.exit_status();
+    assert_eq!(gateway.access_line("/")["error"], "shutting-down");
 }

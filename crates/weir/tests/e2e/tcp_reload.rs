@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use weir_testkit::{Ending, Gateway, Origin, RawClient, TcpOrigin, behaviour, wait};
+use weir_testkit::{Blackhole, Ending, Gateway, Origin, RawClient, TcpOrigin, behaviour, wait};
 
 use crate::tcp::{Tcp, end_of, greeted};
 
@@ -320,4 +320,18 @@ fn the_deadline_of_a_stop_resets_what_is_still_open() {
         let lines = gateway.log_lines(|line| line["listener"] == listener && line["end"] == "shutting_down");
         assert_eq!(lines.len(), 1, "{listener}: {:?}", gateway.stdout_lines());
     }
+}
+
+#[test]
+fn a_connection_that_no_endpoint_has_taken_yet_is_reset_and_logged_at_a_stop() {
+    let hole = Blackhole::start();
+    let mut gateway =
+        Tcp::to([hole.addr()]).upstream("connect_timeout: 1m").top("timeouts: { drain: 100ms }").start();
+    let mut client = gateway.connect();
+    wait::until_true("it", || gateway.metrics().sum("weir_connections", &[]) as u64 == 1);
+    gateway.ask_to_stop();
+    assert_eq!(client.ending(), Ending::Reset);
+    gateway.exit_status();
+    let lines = gateway.log_lines(|line| line["end"] == "shutting_down" && line["attempts"] == 1);
+    assert_eq!(lines.len(), 1, "{:?}", gateway.stdout_lines());
 }
