@@ -223,9 +223,9 @@ async fn accept(
 /// Serves whom the kernel has greeted in the name of a listener that is retired, those whose last packet is on its way
 /// too. Whoever comes to an address that is handed over, at once or meanwhile, is the successor's.
 async fn accept_last(acceptor: &Acceptor, state: &Arc<ListenerState>, planes: &Planes) {
-    let end = tokio::time::Instant::now() + LAST_ARRIVALS_MAX;
-    let is_greeting_on = matches!(acceptor, Acceptor::Unix(_));
-    while !state.is_handed_over() && !(is_greeting_on && tokio::time::Instant::now() >= end) {
+    let now = tokio::time::Instant::now;
+    let end = matches!(acceptor, Acceptor::Unix(_)).then(|| now() + LAST_ARRIVALS_MAX);
+    while !state.is_handed_over() && end.is_none_or(|end| now() < end) {
         let accepted = tokio::time::timeout(LAST_ARRIVALS, acceptor.accept()).await;
         let Ok(Ok((socket, peer))) = accepted else { return };
         planes.serve(socket, peer, state);
