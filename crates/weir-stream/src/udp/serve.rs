@@ -14,7 +14,8 @@ use super::sessions::{EndedSession, Sessions, Turn, Witness};
 use super::table::SessionId;
 use crate::{StreamPlane, StreamWorker};
 
-/// How often sessions are held against the state of their endpoints, where they end with it.
+/// How often sessions are held against the state of their endpoints, where they end with it, and against what other
+/// workers have taken.
 const REVIEW_PAUSE: Duration = Duration::from_secs(1);
 
 /// Silence after which a session is over once the process is on its way out: no datagram says that it is, and most idle
@@ -175,7 +176,7 @@ impl Serving {
 
     /// When there may be something to do although nothing comes.
     fn next_look(&self, review_at: Instant) -> Instant {
-        let review = self.sessions.ends_with_endpoints().then_some(review_at);
+        let review = self.sessions.may_have_to_end().then_some(review_at);
         let looks = [self.sessions.next_expiry(), self.end, review];
         looks.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600))
     }

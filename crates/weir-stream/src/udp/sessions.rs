@@ -176,9 +176,15 @@ impl Sessions {
     }
 
     /// Whether there are sessions, and they end when their endpoints go.
-    pub(super) fn ends_with_endpoints(&self) -> bool {
+    fn ends_with_endpoints(&self) -> bool {
         let plan = &self.listener.plan;
         self.table.len() > 0 && (plan.on_remove == OnRemove::Close || plan.on_down == OnDown::Close)
+    }
+
+    /// Whether sessions may have to end although nothing comes for them: with their endpoints, or as other workers had
+    /// less than their share.
+    pub(super) fn may_have_to_end(&self) -> bool {
+        self.ends_with_endpoints() || self.table.has_more_than_its_share()
     }
 
     /// Begins no more sessions.

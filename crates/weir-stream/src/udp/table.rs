@@ -166,9 +166,14 @@ impl<S> Table<S> {
     /// Ends the oldest session where more places are taken than there are and this table has more than its share; the
     /// caller bounds how many.
     pub(crate) fn trim(&mut self) -> Option<(SessionKey, S)> {
-        let is_over = self.places.taken() > self.places.max() && self.sessions > self.places.share();
+        let is_over = self.places.taken() > self.places.max() && self.has_more_than_its_share();
         let oldest = self.oldest().filter(|_| is_over)?;
         self.remove(oldest)
+    }
+
+    /// Whether sessions may have to give way to those of other workers.
+    pub(crate) fn has_more_than_its_share(&self) -> bool {
+        self.sessions > self.places.share()
     }
 
     /// Notes that something was sent or received.

@@ -65,7 +65,7 @@ fn plane(
         limits: ConnectionLimits::default(),
         sessions_max: 100,
         sessions_total: 100,
-        shards: 2,
+        shards: 3,
     };
     StreamPlane::compile(plan, previous)
 }
@@ -264,4 +264,25 @@ async fn what_has_changed_is_heard_while_datagrams_never_end() {
     fixture.drain.begin(Instant::now());
     assert_eq!(fixture.end().await.len(), 1);
     flood.abort();
+}
+
+#[tokio::test]
+async fn who_is_silent_gives_way_to_the_share_of_other_workers_too() {
+    let origin = peer().await;
+    let plan = UdpPlan { sessions_max: Some(4), ..plan() };
+    let fixture = Fixture::serve(plane(&plan, &origin, None, None));
+    let clients = [peer().await, peer().await, peer().await, peer().await];
+    for client in &clients {
+        fixture.ask(client, &origin, "hello").await;
+    }
+    assert_eq!(fixture.state.open_connections(), 4);
+    // As the other worker does, which has none.
+    fixture.live.load().udp(LISTENER).unwrap().stats.places.take_beyond();
+    let given_way = async {
+        while fixture.state.open_connections() == 4 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), given_way).await.expect("one ends within ten seconds");
+    assert_eq!(fixture.state.open_connections(), 3);
 }
