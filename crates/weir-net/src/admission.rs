@@ -125,13 +125,18 @@ impl Admitted {
     /// Marks the connection idle since a time of the [worker's life](Worker::age_ms), or busy: what has been idle
     /// longest is given up first where room is needed.
     pub fn set_idle(&self, since_ms: Option<u64>) {
-        self.handle.set_idle(since_ms);
+        match (self.handle.set_idle(since_ms), since_ms.is_some()) {
+            (false, true) => _ = self.worker.idle.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = self.worker.idle.fetch_sub(1, Ordering::Relaxed),
+            (true, true) | (false, false) => {}
+        }
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
         let shared = &self.worker.shared;
+        self.set_idle(None);
         self.worker.unregister(self.id);
         shared.counts.open.fetch_sub(1, Ordering::Relaxed);
         shared.stats.open.add(-1);
@@ -222,5 +227,22 @@ mod tests {
         idle.set_idle(Some(5));
         let _third = admit(&worker, &listener, &limits).unwrap();
         assert!(idle.handle.should_close() && !busy.handle.should_close());
+    }
+
+    #[test]
+    fn a_crowd_of_idle_connections_makes_room_for_several_at_once() {
+        let [worker, other] = workers();
+        let listener = ListenerState::new(1, "a".into());
+        let limits = ConnectionLimits { total: 200, ..ConnectionLimits::default() };
+        let idle: Vec<Admitted> = (0..200).map(|_| admit(&other, &listener, &limits).unwrap()).collect();
+        assert_eq!(admit(&worker, &listener, &limits).unwrap_err(), Refusal::Total);
+        (0..).zip(&idle).for_each(|(at, idle)| idle.set_idle(Some(at)));
+        idle[0].set_idle(Some(1_000));
+        idle[1].set_idle(None);
+        assert!(admit(&worker, &listener, &limits).is_ok());
+        let asked: Vec<usize> = (0..200).filter(|&at| idle[at].handle.should_close()).collect();
+        assert_eq!(asked, [2, 3, 4, 5]);
+        drop(idle);
+        assert_eq!(other.idle.load(Ordering::Relaxed), 0);
     }
 }

@@ -20,8 +20,11 @@ pub struct ConnectionHandle {
 }
 
 impl ConnectionHandle {
-    pub(crate) fn set_idle(&self, since_ms: Option<u64>) {
+    /// Says whether it was idle before. Called by its own task alone.
+    pub(crate) fn set_idle(&self, since_ms: Option<u64>) -> bool {
+        let was_idle = self.idle_since_ms.load(Ordering::Relaxed) > 0;
         self.idle_since_ms.store(since_ms.map_or(0, |ms| ms + 1), Ordering::Relaxed);
+        was_idle
     }
 
     /// Whether its descriptor is needed for others.

@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,8 @@ pub struct Worker {
     draining: AtomicBool,
     stopping: AtomicBool,
     connections: Mutex<Connections>,
+    /// How many of them are idle; changed by this worker's thread alone.
+    pub(crate) idle: AtomicUsize,
     random: AtomicU64,
     born: Instant,
     shortages_seen: AtomicU64,
@@ -87,6 +89,9 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Least pause between two events about refused PROXY headers, which a client can cause at will.
 const PROXY_FAILURE_PAUSE_MS: u64 = 1_000;
+
+/// Of so many idle client connections one more is closed at once where room is needed.
+const IDLE_FOR_ONE: usize = 64;
 
 /// Idle client connections that a worker closes at once when descriptors run out.
 const SHED_CLIENTS: usize = 16;
@@ -111,6 +116,7 @@ impl Worker {
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             connections: Mutex::default(),
+            idle: AtomicUsize::new(0),
             random: AtomicU64::new(fastrand::u64(..)),
             born: now,
             shortages_seen: AtomicU64::new(0),
@@ -254,16 +260,25 @@ impl Worker {
         self.shed();
     }
 
-    /// Closes the connection that has been idle longest, here or else at another worker; false where none is idle.
+    /// Closes those that have been idle longest, here or else at another worker; false where none is idle.
     pub(crate) fn make_room(&self) -> bool {
-        let mut shed = locked(&self.connections).close_oldest_idle(1);
+        let mut shed = self.close_idle();
         if shed == 0 {
             let others = locked(&self.shared.workers).clone();
             let mut others = others.iter().filter_map(Weak::upgrade);
-            shed = others.any(|other| locked(&other.connections).close_oldest_idle(1) > 0).into();
+            shed = others.find_map(|other| Some(other.close_idle()).filter(|&shed| shed > 0)).unwrap_or(0);
         }
         self.shared.stats.shed_idle_clients.add(shed as u64);
         shed > 0
+    }
+
+    /// Closes some of those that have been idle longest, one where few are: to find them all connections are looked at,
+    /// which a flood must not cause with each newcomer.
+    fn close_idle(&self) -> usize {
+        match self.idle.load(Ordering::Relaxed) {
+            0 => 0,
+            idle => locked(&self.connections).close_oldest_idle(1 + idle / IDLE_FOR_ONE),
+        }
     }
 
     fn shed_when_asked(&self) {
