@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -57,6 +57,14 @@ fn leave<K: Eq + Hash>(counts: &Mutex<HashMap<K, u32>>, key: &K) {
     }
 }
 
+/// What counts as one address: an IPv4 address, also on an IPv6 socket; of IPv6 the /64 that one client has for itself.
+fn source(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 /// A client connection that was let in; counted until it is dropped.
 #[derive(Debug)]
 pub struct Admitted {
@@ -109,8 +117,7 @@ impl Admitted {
     ///
     /// [`Refusal::PerIp`] where the address is at its limit.
     pub fn count_ip(&mut self, address: IpAddr, limits: &ConnectionLimits) -> Result<(), Refusal> {
-        // An IPv4 address is the same on an IPv6 socket.
-        let address = address.to_canonical();
+        let address = source(address);
         let scopes = [(EVERY_LISTENER, limits.per_ip), (self.listener.id, limits.listener_per_ip)];
         for ((scope, limit), counted) in scopes.into_iter().zip(&mut self.by_ip) {
             let Some(limit) = limit else { continue };
@@ -214,6 +221,12 @@ mod tests {
         let mut third = admit(&worker, &listener, &limits).unwrap();
         third.count_ip("::ffff:10.0.0.1".parse().unwrap(), &limits).unwrap();
         drop((second, third));
+        let mut fourth = admit(&worker, &listener, &limits).unwrap();
+        fourth.count_ip("2001:db8::1".parse().unwrap(), &limits).unwrap();
+        let mut fifth = admit(&worker, &listener, &limits).unwrap();
+        assert_eq!(fifth.count_ip("2001:db8::2:0:0:9".parse().unwrap(), &limits), Err(Refusal::PerIp));
+        fifth.count_ip("2001:db8:0:1::9".parse().unwrap(), &limits).unwrap();
+        drop((fourth, fifth));
         assert!(locked(&worker.shared.counts.per_ip).is_empty());
     }
 

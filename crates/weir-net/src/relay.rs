@@ -27,6 +27,8 @@ struct Flow {
     mode: Mode,
     buffer: Option<Buffer>,
     pipe: Option<Pipe>,
+    /// Successive pieces that would have been cheaper to copy.
+    small_pieces: u8,
     bytes: u64,
     rate: Option<Box<Rate>>,
     /// When to look after the source while its bytes cannot be passed on.
@@ -59,6 +61,10 @@ const TURN_BYTES: usize = 4 << 20;
 /// How often the source of a direction that is held back is asked whether it is still there: as long as there is
 /// something of it to read, nothing else tells.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Successive small pieces after which a direction copies again. One alone is the tail of a segment, and what follows it
+/// is large.
+const SMALL_PIECES_MAX: u8 = 4;
 
 /// How a relay ended.
 #[derive(Debug)]
@@ -271,7 +277,12 @@ impl Flow {
                     // Not every kind of socket can be spliced.
                     Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.mode = Mode::CopyAlways,
                     result => {
-                        if matches!(result, Ok(count) if count < BUFFER_BYTES) {
+                        self.small_pieces = match result {
+                            Ok(count) if count < BUFFER_BYTES => self.small_pieces + 1,
+                            _ => 0,
+                        };
+                        if self.small_pieces == SMALL_PIECES_MAX {
+                            self.small_pieces = 0;
                             self.mode = Mode::Copy;
                         }
                         return Poll::Ready(result);

@@ -76,6 +76,8 @@ pub struct Worker {
     hoarders: Mutex<Vec<Weak<dyn Hoard>>>,
     /// When a refused PROXY header was last told, in milliseconds of the worker's life plus one; 0 for never.
     proxy_failure_told_ms: AtomicU64,
+    /// The same for a shortage of descriptors.
+    shortage_told_ms: AtomicU64,
 }
 
 /// Something on a worker that keeps idle upstream connections.
@@ -86,6 +88,9 @@ pub trait Hoard: Send + Sync + std::fmt::Debug {
 
 /// How often a worker looks after its own.
 const TICK: Duration = Duration::from_millis(200);
+
+/// Least pause between two events about a shortage of descriptors.
+const SHORTAGE_PAUSE_MS: u64 = 10_000;
 
 /// Least pause between two events about refused PROXY headers, which a client can cause at will.
 const PROXY_FAILURE_PAUSE_MS: u64 = 1_000;
@@ -122,6 +127,7 @@ impl Worker {
             shortages_seen: AtomicU64::new(0),
             hoarders: Mutex::default(),
             proxy_failure_told_ms: AtomicU64::new(0),
+            shortage_told_ms: AtomicU64::new(0),
         });
         locked(&worker.shared.workers).push(Arc::downgrade(&worker));
         worker
@@ -255,6 +261,12 @@ impl Worker {
     /// other worker to do the same.
     pub fn descriptors_ran_out(&self) {
         self.shared.stats.descriptors_exhausted.add(1);
+        let now = self.age_ms(Instant::now()) + 1;
+        let told = self.shortage_told_ms.load(Ordering::Relaxed);
+        if told == 0 || now >= told + SHORTAGE_PAUSE_MS {
+            self.shortage_told_ms.store(now, Ordering::Relaxed);
+            self.shared.log.event(Level::Error, "descriptors_exhausted", &[]);
+        }
         let asked = self.shared.shortages.fetch_add(1, Ordering::Relaxed) + 1;
         self.shortages_seen.store(asked, Ordering::Relaxed);
         self.shed();

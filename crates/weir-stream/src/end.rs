@@ -96,6 +96,10 @@ impl End {
 
     /// How much it matters.
     pub(crate) fn level(self) -> Level {
+        if self == Self::Overloaded {
+            // Clients can bring it about at will: it is said once by an event, not by each of them.
+            return Level::Warn;
+        }
         match self.error().map(ErrorCode::origin) {
             None | Some(Origin::Client) => Level::Info,
             Some(Origin::Upstream | Origin::Operator) => Level::Warn,

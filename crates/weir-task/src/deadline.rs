@@ -58,8 +58,8 @@ struct Entry {
     waker: Mutex<Option<Waker>>,
 }
 
-/// The one deadline of a connection; see [`Deadlines`].
-#[derive(Debug)]
+/// The one deadline of a connection; see [`Deadlines`]. A clone is the same deadline.
+#[derive(Debug, Clone)]
 pub struct Deadline {
     all: Arc<Deadlines>,
     entry: Arc<Entry>,

@@ -4,6 +4,7 @@
 //! `spec` turns files into a plan, `run` makes the plan serve, `admin` shows it, `cli` is the front door.
 
 mod admin;
+mod allocator;
 mod cli;
 mod explain;
 mod plan;
@@ -11,5 +12,6 @@ mod run;
 mod spec;
 
 fn main() -> std::process::ExitCode {
+    allocator::give_back_buffers();
     cli::main()
 }

@@ -94,7 +94,9 @@ async fn readable(connection: &mut Connection) -> bool {
             Poll::Pending if !connection.io.socket.is_silent() => {}
             Poll::Pending => return Poll::Ready(false),
         }
-        if connection.deadline.is_expired(cx) { Poll::Ready(false) } else { Poll::Pending }
+        // Looked at once more now that a wake would be heard: another worker may have asked in between.
+        let is_over = connection.deadline.is_expired(cx) || connection.admitted.handle.should_close();
+        if is_over { Poll::Ready(false) } else { Poll::Pending }
     })
     .await
 }

@@ -75,6 +75,9 @@ async fn begin(connection: &mut Connection) -> Begin {
                 Poll::Ready(Ok(_)) => continue,
                 Poll::Pending => {}
             }
+            if connection.admitted.handle.should_close() {
+                return Poll::Ready(ended(connection));
+            }
             if connection.is_ending() && !std::mem::replace(&mut hurried, true) {
                 // As for the first request: what has just connected is on the way.
                 connection.deadline.set(Instant::now(), FRESH_WHILE_ENDING);

@@ -50,7 +50,7 @@ pub static TCP: Object = Object::new(
         Key::new(
             "max_connections_per_ip",
             Shape::Integer { min: 1, max: 10_000_000 },
-            "Open connections of one client address on this listener; none by default.",
+            "Open connections of one client address, of IPv6 a /64, on this listener; none by default.",
         ),
         Key::new(
             "upload_rate",

@@ -3,11 +3,11 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use weir_base::ByteSize;
 use weir_net::{Buffer, Relay, Socket};
-use weir_upstream::{DialError, Lease, Outcome, PickError, PickRequest, Tried, Upstream, dial};
+use weir_upstream::{DialError, Endpoint, Lease, Outcome, PickError, PickRequest, Tried, Upstream, dial};
 use weir_wire::proxy_protocol::{Tlv, Tlvs, write_v1, write_v2};
 
 use super::connection::Connection;
@@ -39,8 +39,7 @@ pub(super) async fn connect(
         let limit = upstream.plan().connect_timeout;
         let started = Instant::now();
         let begun = *first_try.get_or_insert(started);
-        let dialled =
-            dial(&connection.worker.base, &connection.deadline, lease.endpoint().address(), limit).await;
+        let dialled = reach(connection, lease.endpoint(), limit).await?;
         let now = Instant::now();
         let outcome = match &dialled {
             Ok(_) => Outcome::Success { head_after: now - started },
@@ -70,6 +69,23 @@ pub(super) async fn connect(
     }
 }
 
+/// Dials an endpoint, unless the client leaves before.
+async fn reach(
+    connection: &mut Connection,
+    endpoint: &Endpoint,
+    limit: Duration,
+) -> Result<Result<Socket, DialError>, End> {
+    let (worker, deadline) = (Arc::clone(&connection.worker), connection.deadline.clone());
+    let mut dialling = std::pin::pin!(dial(&worker.base, &deadline, endpoint.address(), limit));
+    // One that has ended its direction, even without a word, may be waiting for a greeting.
+    let mut departure = Departure { has_ended: false, by_silence: false };
+    poll_fn(|cx| match dialling.as_mut().poll(cx) {
+        Poll::Ready(dialled) => Poll::Ready(Ok(dialled)),
+        Poll::Pending => departure.poll(connection, cx).map(Err),
+    })
+    .await
+}
+
 /// An endpoint that has not been tried; waits in the upstream's queue where every one is at its cap.
 async fn pick(
     connection: &mut Connection,
@@ -86,34 +102,47 @@ async fn pick(
     let patience = upstream.plan().queue.timeout;
     connection.deadline.set(now, patience);
     let mut waiting = std::pin::pin!(upstream.acquire(&request, tried, now + patience));
-    let mut has_ended = false;
+    // A client that leaves the queue gives its turn up, and one that came to say nothing has no turn.
+    let mut departure = Departure { has_ended: false, by_silence: true };
     poll_fn(|cx| match waiting.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Ok(answer)),
-        // A client that leaves the queue gives its turn up.
-        Poll::Pending => poll_departure(connection, cx, &mut has_ended).map(Err),
+        Poll::Pending => departure.poll(connection, cx).map(Err),
     })
     .await
 }
 
-/// Waits for the end of a connection that waits for its turn; reads ahead what one buffer holds.
-fn poll_departure(connection: &mut Connection, cx: &mut Context<'_>, has_ended: &mut bool) -> Poll<End> {
-    loop {
-        if connection.worker.base.is_stopping() {
-            return Poll::Ready(End::ShuttingDown);
-        }
-        // One that has ended its direction still waits for an answer.
-        if *has_ended || connection.ahead.as_mut().is_some_and(|ahead| ahead.room().is_empty()) {
-            // So that the end of the process wakes it.
-            let _registered = connection.deadline.is_expired(cx);
-            return Poll::Pending;
-        }
-        match ready!(poll_more(connection, cx)) {
-            Ok(()) => {}
-            Err(Silence::Ended) => *has_ended = true,
-            Err(Silence::Failed) => return Poll::Ready(End::ClientReset),
-            Err(Silence::Unwanted) => return Poll::Ready(End::Overloaded),
-            // The queue has the same limit, and says more.
-            Err(Silence::Late) => return Poll::Pending,
+/// Looks whether the client leaves while it waits.
+struct Departure {
+    /// It has ended its direction.
+    has_ended: bool,
+    /// Whether one that ends its direction without a word has left.
+    by_silence: bool,
+}
+
+impl Departure {
+    /// How the connection ended; reads ahead what one buffer holds.
+    fn poll(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            if connection.worker.base.is_stopping() {
+                return Poll::Ready(End::ShuttingDown);
+            }
+            // One that has ended its direction still waits for an answer.
+            if self.has_ended || connection.ahead.as_mut().is_some_and(|ahead| ahead.room().is_empty()) {
+                // So that the end of the process wakes it.
+                let _registered = connection.deadline.is_expired(cx);
+                return Poll::Pending;
+            }
+            match ready!(poll_more(connection, cx)) {
+                Ok(()) => {}
+                Err(Silence::Ended) if self.by_silence && connection.ahead.is_none() => {
+                    return Poll::Ready(End::ClientGone);
+                }
+                Err(Silence::Ended) => self.has_ended = true,
+                Err(Silence::Failed) => return Poll::Ready(End::ClientReset),
+                Err(Silence::Unwanted) => return Poll::Ready(End::Overloaded),
+                // Whoever is waited for has the same limit, and says more.
+                Err(Silence::Late) => return Poll::Pending,
+            }
         }
     }
 }

@@ -44,19 +44,17 @@ pub(super) fn poll_more(connection: &mut Connection, cx: &mut Context<'_>) -> Po
     };
     let read = connection.client.poll_read(cx, &mut ahead);
     connection.ahead = Some(ahead);
+    if connection.ahead.as_ref().is_some_and(weir_net::Buffer::is_empty) {
+        connection.put_ahead();
+    }
     match read {
         Poll::Ready(Ok(0)) => Poll::Ready(Err(Silence::Ended)),
         Poll::Ready(Err(_)) => Poll::Ready(Err(Silence::Failed)),
         Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
-        Poll::Pending => {
-            if connection.ahead.as_ref().is_some_and(weir_net::Buffer::is_empty) {
-                connection.put_ahead();
-            }
-            match connection.deadline.is_expired(cx) {
-                true => Poll::Ready(Err(Silence::Late)),
-                false => Poll::Pending,
-            }
-        }
+        Poll::Pending if connection.deadline.is_expired(cx) => Poll::Ready(Err(Silence::Late)),
+        // Asked between the first look and this wait, by another worker.
+        Poll::Pending if connection.admitted.handle.should_close() => Poll::Ready(Err(Silence::Unwanted)),
+        Poll::Pending => Poll::Pending,
     }
 }
 
@@ -121,7 +119,8 @@ fn settle(connection: &mut Connection, opening: &Opening, header: &Header) -> bo
     let tlvs = ahead.filled().get(header.tlvs.clone()).unwrap_or_default().into();
     ahead.consume(header.length);
     connection.declared = Some(Box::new(Declared { destination: header.destination, tlvs }));
-    count(connection, opening)
+    // A proxy that speaks for itself is no client: what it asks must not count against those that it speaks for.
+    header.is_local || count(connection, opening)
 }
 
 fn count(connection: &mut Connection, opening: &Opening) -> bool {

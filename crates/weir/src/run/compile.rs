@@ -11,9 +11,7 @@ use weir_upstream::Upstream;
 
 use super::listeners::Listeners;
 use crate::plan::{ActionPlan, RootPlan, TakesPlan};
-
-/// Descriptors that are not for connections: runtimes, logs, listeners, the admin address, files being read.
-const DESCRIPTORS_RESERVED: u64 = 128;
+use crate::spec::descriptors_reserved;
 
 /// Compiles what changed; an upstream whose plan is the same is the same upstream.
 pub(super) fn compile_upstreams(
@@ -63,7 +61,7 @@ pub(super) fn compile_plane(
             (listeners.id(name), plan)
         })
         .collect();
-    let limits = Limits { connections: connections_max(plan, descriptors), ..plan.limits.base };
+    let limits = Limits { connections: connections_max(plan, workers, descriptors), ..plan.limits.base };
     let plane = PlanePlan {
         table: Arc::clone(&plan.table),
         routes,
@@ -78,12 +76,12 @@ pub(super) fn compile_plane(
 }
 
 /// Most open client connections: what is configured, within what the descriptor limit allows.
-fn connections_max(plan: &RootPlan, descriptors: DescriptorLimit) -> u32 {
-    plan.limits.connections.unwrap_or(u32::MAX).min(descriptors_for_use(descriptors))
+fn connections_max(plan: &RootPlan, workers: usize, descriptors: DescriptorLimit) -> u32 {
+    plan.limits.connections.unwrap_or(u32::MAX).min(descriptors_for_use(plan, workers, descriptors))
 }
 
-fn descriptors_for_use(descriptors: DescriptorLimit) -> u32 {
-    let spare = descriptors.soft.saturating_sub(DESCRIPTORS_RESERVED);
+fn descriptors_for_use(plan: &RootPlan, workers: usize, descriptors: DescriptorLimit) -> u32 {
+    let spare = descriptors.soft.saturating_sub(descriptors_reserved(plan, workers));
     u32::try_from(spare).unwrap_or(u32::MAX).max(1)
 }
 
@@ -120,12 +118,13 @@ pub(super) fn compile_stream_plane(
         trusted: plan.trusted_proxies.clone(),
         limits: ConnectionLimits {
             // Each takes two: one to the client, one to the endpoint.
-            total: connections_max(plan, descriptors).min((descriptors_for_use(descriptors) / 2).max(1)),
+            total: connections_max(plan, workers, descriptors)
+                .min((descriptors_for_use(plan, workers, descriptors) / 2).max(1)),
             per_ip: plan.limits.base.connections_per_ip,
             ..ConnectionLimits::default()
         },
-        sessions_max: (descriptors_for_use(descriptors) / 2).max(1),
-        sessions_total: descriptors_for_use(descriptors),
+        sessions_max: (descriptors_for_use(plan, workers, descriptors) / 2).max(1),
+        sessions_total: descriptors_for_use(plan, workers, descriptors),
         shards: workers + 1,
     };
     StreamPlane::compile(plane, previous)

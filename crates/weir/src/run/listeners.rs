@@ -68,15 +68,21 @@ impl Prepared {
     ///
     /// Where another process was faster than us; nothing has changed then.
     pub(super) fn listen(self) -> Result<Listening, BindError> {
-        let listen = |(key, incoming)| match incoming {
-            Incoming::Unheard(unheard) => Ok((key, Arc::new(unheard.listen()?))),
-            Incoming::Revived(bound, former) => {
-                // What still runs there ends by itself, but listens no more.
-                former.hand_over();
-                Ok((key, bound))
-            }
-        };
-        self.0.into_iter().map(listen).collect::<Result<_, _>>().map(Listening)
+        let mut formers = Vec::new();
+        let mut listening = HashMap::new();
+        for (key, incoming) in self.0 {
+            let bound = match incoming {
+                Incoming::Unheard(unheard) => Arc::new(unheard.listen()?),
+                Incoming::Revived(bound, former) => {
+                    formers.push(former);
+                    bound
+                }
+            };
+            listening.insert(key, bound);
+        }
+        // What still runs there ends by itself, but listens no more.
+        formers.iter().for_each(|former| former.hand_over());
+        Ok(Listening(listening))
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) static LIMITS: Object = Object::new(
         Key::new(
             "connections_per_ip",
             Shape::Integer { min: 1, max: 10_000_000 },
-            "Open connections of one client address; none by default.",
+            "Open connections of one client address, of IPv6 a /64; none by default.",
         ),
         Key::new(
             "requests_per_connection",

@@ -18,7 +18,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use descriptors::descriptor_warnings;
+pub(crate) use descriptors::{descriptor_warnings, descriptors_reserved};
 pub(crate) use root::ROOT;
 pub(crate) use table::listener_id;
 use weir_config::{Document, MemoryReader, Problems, SourceReader};
