@@ -226,9 +226,13 @@ async fn accept_last(acceptor: &Acceptor, state: &Arc<ListenerState>, planes: &P
     let now = tokio::time::Instant::now;
     let end = matches!(acceptor, Acceptor::Unix(_)).then(|| now() + LAST_ARRIVALS_MAX);
     while !state.is_handed_over() && end.is_none_or(|end| now() < end) {
-        let accepted = tokio::time::timeout(LAST_ARRIVALS, acceptor.accept()).await;
-        let Ok(Ok((socket, peer))) = accepted else { return };
-        planes.serve(socket, peer, state);
+        let Ok(accepted) = tokio::time::timeout(LAST_ARRIVALS, acceptor.accept()).await else { return };
+        match accepted {
+            Ok((socket, peer)) => planes.serve(socket, peer, state),
+            Err(error) if is_broken(&error) => return,
+            // One that left, or a shortage, must not leave those behind it to be reset.
+            Err(error) => accept_failed(&planes.base, state, &error).await,
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 use crate::plan::RootPlan;
 
-/// Descriptors of the process itself: files, the control runtime, connections of the admin address.
-const RESERVED: u64 = 128;
+/// Descriptors of the process itself: files, the control runtime, 64 connections of the admin address.
+const RESERVED: u64 = 96;
 /// Descriptors of a worker: its runtime, and some room for pipes.
-const RESERVED_PER_WORKER: u64 = 16;
+const RESERVED_PER_WORKER: u64 = 8;
 /// Descriptors of an address that is listened on, for each worker: the socket as the control side and as the worker
 /// hold it, and what watches datagrams.
 const RESERVED_PER_ADDRESS: u64 = 4;
@@ -58,11 +58,8 @@ mod tests {
         assert_eq!(descriptor_warning(4_096, None, RESERVED), None);
         assert!(descriptor_warning(1_024, None, RESERVED).unwrap().contains("1024"));
         assert_eq!(descriptor_warning(1_024, Some(100), RESERVED), None);
-        assert!(descriptor_warning(1_024, Some(1_000), RESERVED).unwrap().contains("2128"));
-        assert_eq!(
-            (sessions_warning(128, 0, RESERVED), sessions_warning(1_024, 896, RESERVED)),
-            (None, None)
-        );
-        assert!(sessions_warning(1_024, 897, RESERVED).unwrap().contains("1025"));
+        assert!(descriptor_warning(1_024, Some(1_000), RESERVED).unwrap().contains("2096"));
+        assert_eq!((sessions_warning(96, 0, RESERVED), sessions_warning(1_024, 928, RESERVED)), (None, None));
+        assert!(sessions_warning(1_024, 929, RESERVED).unwrap().contains("1025"));
     }
 }
