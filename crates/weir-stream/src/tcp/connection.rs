@@ -24,6 +24,8 @@ pub(super) struct Connection {
     pub(super) admitted: Admitted,
     pub(super) worker: Arc<StreamWorker>,
     pub(super) deadline: Deadline,
+    /// It was silent when a drain began, and was given a last while.
+    pub(super) hurried: bool,
     pub(super) stats: Arc<ListenerStats>,
     pub(super) started: Instant,
     /// The name that the client asked for in its ClientHello.
@@ -72,6 +74,7 @@ impl Connection {
             admitted,
             worker: Arc::clone(worker),
             deadline,
+            hurried: false,
             stats: Arc::clone(&opening.listener.stats),
             started: Instant::now(),
             sni: None,

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use weir_net::{ConnectionLimits, ProxyHeaderFailure, ProxyProtocol};
 use weir_upstream::Upstream;
@@ -58,6 +59,22 @@ pub(super) fn poll_more(connection: &mut Connection, cx: &mut Context<'_>) -> Po
     }
 }
 
+/// How long a client that has said nothing may still take once the gateway drains.
+const SILENT_WHILE_DRAINING: Duration = Duration::from_secs(1);
+
+/// [`poll_more`] of a client that may not have said anything: it does not hold a drain up.
+fn poll_first_words(connection: &mut Connection, cx: &mut Context<'_>) -> Poll<Result<(), Silence>> {
+    let more = poll_more(connection, cx);
+    if more.is_pending()
+        && connection.ahead.is_none()
+        && connection.worker.base.is_draining()
+        && !std::mem::replace(&mut connection.hurried, true)
+    {
+        connection.deadline.set(Instant::now(), SILENT_WHILE_DRAINING);
+    }
+    more
+}
+
 /// Reads the PROXY header and settles who the client is; false when the connection is to be closed.
 pub(super) async fn proxy_header(connection: &mut Connection, opening: &Opening) -> bool {
     connection.deadline.set(connection.started, opening.listener.plan.preread_timeout);
@@ -100,7 +117,7 @@ async fn read_header(connection: &mut Connection) -> Begin {
                 Ok(proxy_protocol::Parsed::Incomplete) | Err(_) => return Poll::Ready(Begin::Malformed),
             }
             let is_empty = filled.is_empty();
-            match ready!(poll_more(connection, cx)) {
+            match ready!(poll_first_words(connection, cx)) {
                 Ok(()) => {}
                 Err(Silence::Ended | Silence::Late) if !is_empty => return Poll::Ready(Begin::Unfinished),
                 Err(_) => return Poll::Ready(Begin::Silent),
@@ -155,7 +172,7 @@ pub(super) async fn choose<'l>(
                 Err(_) => return Poll::Ready(Err(End::BadHello)),
             }
             let is_empty = filled.is_empty();
-            match ready!(poll_more(connection, cx)) {
+            match ready!(poll_first_words(connection, cx)) {
                 Ok(()) => {}
                 Err(Silence::Unwanted) if connection.worker.base.is_stopping() => {
                     return Poll::Ready(Err(End::ShuttingDown));

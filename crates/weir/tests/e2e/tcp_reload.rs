@@ -297,6 +297,24 @@ fn a_stop_lets_connections_finish_before_the_deadline() {
 }
 
 #[test]
+fn clients_that_say_nothing_do_not_hold_a_stop_up() {
+    let server = TcpOrigin::greeting("a");
+    let config = Tcp::to::<&str>([]).without_forward().tcp("preread_timeout: 1h");
+    let mut gateway = config
+        .tcp("routes: [{ sni: a.test, forward: app }]")
+        .endpoint(format!("\"{}\"", server.addr()))
+        .top("timeouts: { drain: 1h }")
+        .start();
+    let mut silent: Vec<_> = (0..3).map(|_| gateway.connect()).collect();
+    let open = || gateway.metrics().sum("weir_connections", &[]) as u64;
+    wait::until_true("them to be accepted", || open() == 3);
+    let started = Instant::now();
+    assert_eq!(gateway.terminate().code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    silent.iter_mut().for_each(|client| assert_eq!(client.ending(), Ending::Reset));
+}
+
+#[test]
 fn the_deadline_of_a_stop_resets_what_is_still_open() {
     let server = TcpOrigin::greeting("a");
     let mut gateway = Tcp::to([server.addr()])
