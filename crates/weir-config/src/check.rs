@@ -148,11 +148,28 @@ fn one_of(key: &Key, shape: &Shape, node: &Node, shapes: &[Shape], problems: &Pr
             Err(_) => {}
         }
     }
+    if let Some(words) = words(shapes) {
+        return choice(key, shape, node, &words);
+    }
     let Some(found) = near else { return Err(wrong_type(key, shape, node)) };
     for problem in found {
         problems.push(problem);
     }
     Ok(false)
+}
+
+/// All words of alternatives that are nothing but words.
+fn words(shapes: &[Shape]) -> Option<Vec<&'static str>> {
+    let mut all = Vec::new();
+    for shape in shapes {
+        match shape {
+            Shape::Off => all.push("off"),
+            Shape::OnOff => all.extend(["on", "off"]),
+            Shape::Enum(words) => all.extend(*words),
+            _ => return None,
+        }
+    }
+    Some(all)
 }
 
 fn kind(key: &Key, shape: &Shape, node: &Node, rows: &[crate::KindRow], problems: &Problems) -> Fit {

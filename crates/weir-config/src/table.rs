@@ -182,6 +182,7 @@ impl Shape {
             Self::Duration { .. } => "a duration such as `10s`, or `off`".to_owned(),
             Self::Size { .. } => "a size such as `64KiB`".to_owned(),
             Self::Percent => "a share such as `20%`".to_owned(),
+            Self::Enum([word]) => format!("`{word}`"),
             Self::Enum(words) => format!("one of {}", words.join(", ")),
             Self::Object(_) | Self::Map(_) => "a mapping".to_owned(),
             Self::List(_) => "a list".to_owned(),

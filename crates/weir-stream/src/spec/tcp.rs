@@ -107,7 +107,7 @@ impl TcpPlan {
         let routes = routes(&section, &mut upstreams, problems);
         // What stands there and is wrong has a problem of its own.
         let names_none = node.get("forward").is_none() && section.list("routes").is_empty();
-        if names_none && node.entries().is_some() {
+        if names_none && (node.entries().is_some() || node.is_null()) {
             let problem = Problem::error(Code::MISSING_KEY, node, "`tcp` names no upstream");
             problems.push(problem.help("add `forward: UPSTREAM`, or `routes` with an upstream each"));
         }

@@ -78,6 +78,9 @@ fn parse(text: &str) -> Result<Target, (Code, &'static str)> {
             _ => (Code::MALFORMED, "remove the scheme and the path: `HOST:PORT`"),
         });
     }
+    if text.contains('/') {
+        return Err((Code::MALFORMED, "an endpoint has no path: write `HOST:PORT`"));
+    }
     if let Ok(address) = text.parse::<SocketAddr>() {
         return match address.port() {
             0 => Err((Code::MALFORMED, "the port must be 1 to 65535")),
@@ -141,11 +144,16 @@ mod tests {
             "http://a:80",
             "https://a",
             "256.0.0.1:80",
+            "10.0.0.1:80/path",
+            "api:80/",
             "api:http",
             "-",
             ":80",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+        for path in ["10.0.0.1:80/path", "api:80/", "api/"] {
+            assert_eq!(parse(path).unwrap_err().1, "an endpoint has no path: write `HOST:PORT`");
         }
     }
 }

@@ -253,6 +253,23 @@ upstreams:
     }
 
     #[test]
+    fn a_listener_that_takes_no_requests_is_told_by_its_name_and_by_its_port() {
+        let db = "listeners:\n  db: { bind: \":5432\", tcp: { forward: users } }\n  dns: { bind: \":8053\", udp: { forward: users } }";
+        let text = CONFIG.replacen("listeners:", db, 1);
+        let plan = spec::load_text("weir.yaml", &text).unwrap_or_else(|rejected| panic!("{}", rejected.text));
+        let ask = |url: &str, listener: Option<&str>| {
+            let listener = listener.map(str::to_owned);
+            explain(&plan, &Question { url: url.into(), listener, ..Question::default() }, &|_| None)
+        };
+        let by_port = ask("http://127.0.0.1:5432/", None).unwrap_err();
+        assert!(by_port.starts_with("port 5432 is that of the `tcp` listener `db`"), "{by_port}");
+        let by_name = ask("/", Some("db")).unwrap_err();
+        assert_eq!(by_name, "the listener `db` takes no HTTP requests: it is a `tcp` listener");
+        assert_eq!(ask("http://x:5432/", Some("web")).unwrap()["listener"], "web");
+        assert!(ask("http://x:8053/", None).is_ok(), "the ports of datagrams are others");
+    }
+
+    #[test]
     fn the_scheme_stands_for_its_port() {
         let text =
             CONFIG.replace("127.0.0.1:8080", "127.0.0.1:443").replace("127.0.0.1:8081", "127.0.0.1:9443");

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use weir_net::BindAddress;
 use weir_route::FieldLookup;
 
-use crate::plan::{RootPlan, TakesPlan};
+use crate::plan::{ListenerPlan, RootPlan, TakesPlan};
 
 /// A request that somebody wonders about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,9 +83,15 @@ impl Question {
         authority: &str,
     ) -> Result<(&'p str, Assumed), String> {
         // Only requests have routes.
-        let http = || plan.listeners.iter().filter(|(_, listener)| matches!(listener.takes, TakesPlan::Http));
+        let http = || plan.listeners.iter().filter(|(_, listener)| is_http(listener));
         let names = || http().map(|(name, _)| &**name);
         if let Some(wanted) = &self.listener {
+            if let Some(other) = plan.listeners.get(&**wanted).filter(|other| !is_http(other)) {
+                let takes = other.takes.as_str();
+                return Err(format!(
+                    "the listener `{wanted}` takes no HTTP requests: it is a `{takes}` listener"
+                ));
+            }
             let listed = names().collect::<Vec<_>>().join(", ");
             return names()
                 .find(|name| name == wanted)
@@ -96,6 +102,14 @@ impl Question {
         let has_port =
             |bind: &BindAddress| matches!(bind, BindAddress::Tcp(address) if Some(address.port()) == port);
         let by_port = http().find(|(_, listener)| listener.bind.iter().any(has_port));
+        let takes_tcp = |listener: &ListenerPlan| matches!(listener.takes, TakesPlan::Tcp(_));
+        let mut tcp = plan.listeners.iter().filter(|(_, listener)| takes_tcp(listener));
+        let other = tcp.find(|(_, listener)| listener.bind.iter().any(has_port));
+        if let (None, Some((name, _)), Some(port)) = (by_port, other, port) {
+            return Err(format!(
+                "port {port} is that of the `tcp` listener `{name}`, which takes no HTTP requests; `--listener` chooses another"
+            ));
+        }
         by_port
             .map(|(name, _)| (&**name, false))
             .or_else(|| names().next().map(|name| (name, names().count() > 1)))
@@ -113,6 +127,10 @@ impl Question {
             None => None,
         }
     }
+}
+
+fn is_http(listener: &ListenerPlan) -> bool {
+    matches!(listener.takes, TakesPlan::Http)
 }
 
 impl FieldLookup for Question {

@@ -99,8 +99,10 @@ fn decode(entry: &Entry, upstreams: &[Arc<str>], problems: &Problems) -> Listene
     if nodes.is_empty() && section.node("bind").is_some() {
         problems.push(Problem::error(Code::MISSING_KEY, section.at("bind"), "`bind` lists no address"));
     }
-    for key in meaningless(&takes) {
-        if let Some(node) = section.node(key).filter(|node| !node.is_off()) {
+    for &key in meaningless(&takes) {
+        // Without a PROXY header is how datagrams come.
+        let is_so = |node: &&Node| key == "proxy_protocol" && node.is_off();
+        if let Some(node) = section.node(key).filter(|node| !is_so(node)) {
             let message = format!("`{key}` has no meaning on a `{}` listener", takes.as_str());
             problems.push(Problem::error(Code::CONFLICT, node, message).help(format!("remove `{key}`")));
         }

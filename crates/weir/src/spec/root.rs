@@ -7,7 +7,7 @@ use weir_net::TrustedProxies;
 use weir_upstream::{Address, BalancePlan, EndpointPlan, HashKey, Target, UPSTREAM, UpstreamPlan};
 
 use super::route::Names;
-use super::{admin, bind, bounds, listener, log, route, table};
+use super::{admin, bind, bounds, cycle, listener, log, route, table};
 use crate::plan::{ActionPlan, ListenerPlan, RootPlan, TakesPlan};
 
 /// The whole language.
@@ -94,6 +94,7 @@ pub(super) fn decode(
     }
     check_hash_keys(&root, &listeners, &upstreams, problems);
     check_datagram_endpoints(&root, &listeners, &upstreams, problems);
+    cycle::check(&root, &listeners, &upstreams, problems);
     let table = table::check(&root, &routes, rules, problems);
     RootPlan {
         workers: root.opt_integer("workers").unwrap_or_else(cores),
