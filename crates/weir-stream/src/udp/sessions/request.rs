@@ -47,6 +47,10 @@ impl Sessions {
         // The kernel says who sent a datagram on every socket that is not connected.
         let Some(client) = first.peer else { return };
         let key = SessionKey { client, local: first.local };
+        if client == self.local(&key) {
+            let count = slots.map(|slot| count(&self.outgoing(&batch.datagram(slot)))).sum();
+            return self.tallies().count_drop(DropReason::OwnAddress, count);
+        }
         if slots.len() == 1 {
             return self.take_same(&key, &[self.outgoing(&first)], now);
         }

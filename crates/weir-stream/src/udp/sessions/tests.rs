@@ -279,6 +279,20 @@ fn what_a_stranger_sends_to_a_sessions_socket_reaches_nobody() {
 }
 
 #[test]
+fn a_datagram_that_claims_to_be_from_the_listener_itself_is_dropped() {
+    for (bind, asked) in [("127.0.0.1:0", "127.0.0.1"), ("0.0.0.0:0", "127.0.0.1"), ("[::]:0", "::1")] {
+        let origin = local();
+        let mut fixture = Fixture::new(bind, plan(&[&origin]));
+        let own = SocketAddr::new(asked.parse().unwrap(), fixture.address.port());
+        let forged = Outgoing { to: Some(own), ..Outgoing::to_peer(b"x") };
+        send_all(&fixture.sessions.socket, &[forged; 3], |_, error| panic!("{error}"));
+        fixture.turn();
+        let (origin, sessions) = (received(&origin).len(), fixture.sessions.sessions());
+        assert_eq!((origin, sessions, fixture.tallies().dropped(DropReason::OwnAddress)), (0, 0, 3));
+    }
+}
+
+#[test]
 fn a_session_ends_when_it_was_idle_and_what_comes_late_is_dropped() {
     let (origin, client) = (local(), local());
     let mut fixture = Fixture::local(plan(&[&origin]));
