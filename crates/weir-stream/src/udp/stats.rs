@@ -59,6 +59,8 @@ pub(crate) struct UdpTallies {
     pub(crate) sessions: Tally,
     /// Sessions that went on with another endpoint after a refusal.
     pub(crate) moved: Tally,
+    /// Sockets of unanswered sessions that were closed before their time.
+    pub(crate) cooled_briefly: Tally,
     /// Datagrams from clients, those that were dropped among them.
     pub(crate) datagrams_in: Tally,
     /// Datagrams from endpoints, those that were dropped among them.

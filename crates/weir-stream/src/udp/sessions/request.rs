@@ -93,6 +93,7 @@ impl Sessions {
         let Some(session) = self.table.get_mut(id) else { return };
         let is_first = session.requests == 0;
         session.requests += datagrams.iter().map(count).sum::<u64>();
+        session.spoke_last = true;
         session.bytes_in += datagrams.iter().map(|datagram| datagram.bytes.len() as u64).sum::<u64>();
         self.table.touch(id, now);
         if is_first && let Err(reason) = self.choose(id, now) {
