@@ -8,7 +8,7 @@ use weir_upstream::Upstream;
 use crate::end::End;
 use crate::stats::{ListenerStats, collect};
 use crate::tcp::routes::{RouteMatch, Routes};
-use crate::udp::share;
+use crate::udp::{sessions_beside, share};
 use crate::{TcpPlan, UdpPlan};
 
 /// Everything that connections and sessions need of one revision of the configuration; immutable.
@@ -37,8 +37,8 @@ pub struct StreamPlanePlan<'a> {
     pub limits: ConnectionLimits,
     /// Most sessions of a `udp` listener that does not say.
     pub sessions_max: u32,
-    /// Most sessions of all listeners together; where they want more, each gets its part.
-    pub sessions_total: u32,
+    /// Most descriptors that sessions of all listeners together take; where they want more, each gets its part.
+    pub session_descriptors: u32,
     /// Shards of the counters: the workers and the control side.
     pub shards: usize,
 }
@@ -103,7 +103,10 @@ impl StreamPlane {
             Takes::Tcp(_) => None,
             Takes::Udp(udp) => Some(udp.sessions_max.unwrap_or(plan.sessions_max)),
         });
-        let mut shares = share(wanted, plan.sessions_total);
+        let workers = (plan.shards as u32).saturating_sub(1).max(1);
+        let sessions_total =
+            sessions_beside(plan.session_descriptors, workers, wanted.clone().count() as u32);
+        let mut shares = share(wanted, sessions_total);
         for listener in &plan.listeners {
             let stats = previous
                 .and_then(|previous| previous.stats.get(&listener.name).cloned())

@@ -104,12 +104,17 @@ pub(crate) fn collect<'a>(
         sessions.sample(&[("listener", name)], f64::from(stats.places.taken()));
     }
     type Field = fn(&ListenerShard) -> &Tally;
-    let sums: [(&str, &str, Field); 4] = [
+    let sums: [(&str, &str, Field); 5] = [
         ("weir_udp_sessions_total", "UDP sessions that began, by listener.", |shard| &shard.udp.sessions),
         (
             "weir_udp_sessions_moved_total",
             "UDP sessions that went on with another endpoint after a refusal, by listener.",
             |shard| &shard.udp.moved,
+        ),
+        (
+            "weir_udp_ports_freed_early_total",
+            "Ports of unanswered UDP sessions that were free before their time, by listener.",
+            |shard| &shard.udp.cooled_briefly,
         ),
         ("weir_udp_received_datagrams_total", "Datagrams from clients, by listener.", |shard| {
             &shard.udp.datagrams_in

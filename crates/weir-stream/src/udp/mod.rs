@@ -5,6 +5,7 @@
 //!
 //! [`serve`] waits, [`Sessions`](sessions::Sessions) moves datagrams, [`Table`](table::Table) keeps order.
 
+mod cooling;
 mod places;
 mod rules;
 mod serve;
@@ -14,6 +15,7 @@ mod share;
 mod stats;
 mod table;
 
+pub(crate) use cooling::sessions_beside;
 pub(crate) use places::Places;
 pub use serve::serve;
 pub(crate) use share::share;

@@ -13,4 +13,13 @@ impl UdpListener {
         let expected = self.plan.responses.map(|responses| responses.saturating_mul(session.requests));
         !may_ask_more && expected.is_some_and(|expected| session.responses >= expected)
     }
+
+    /// Whether an answer may still be on its way: fewer came than are expected, or where nothing is known of that, the
+    /// client spoke last.
+    pub(super) fn is_owed(&self, session: &Session) -> bool {
+        match self.plan.responses {
+            Some(responses) => session.responses < responses.saturating_mul(session.requests),
+            None => session.spoke_last,
+        }
+    }
 }

@@ -13,6 +13,8 @@ pub(super) struct Session {
     pub(super) requests: u64,
     /// Datagrams of the endpoint that came.
     pub(super) responses: u64,
+    /// Whether the last datagram was the client's.
+    pub(super) spoke_last: bool,
     /// Endpoints that were tried.
     pub(super) attempts: u32,
     pub(super) bytes_in: u64,
@@ -61,6 +63,7 @@ impl Session {
             started: now,
             requests: 0,
             responses: 0,
+            spoke_last: false,
             attempts: 0,
             bytes_in: 0,
             bytes_out: 0,

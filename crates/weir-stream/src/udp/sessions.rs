@@ -12,6 +12,7 @@ use weir_net::udp::{BATCH, Batch, EVENTS, Readiness, ReadinessWait, Ready, UdpSo
 use weir_telemetry::Shard;
 use weir_upstream::{HealthChange, PickRequest, Tried, Upstream};
 
+use super::cooling::Cooling;
 use super::session::Session;
 use super::stats::UdpTallies;
 use super::table::{SessionId, SessionKey, Table};
@@ -41,6 +42,7 @@ pub(crate) struct Sessions {
     socket: UdpSocket,
     readiness: Readiness,
     table: Table<Session>,
+    cooling: Cooling,
     listener: Arc<UdpListener>,
     shard: Shard,
     witness: Arc<dyn Witness>,
@@ -123,6 +125,7 @@ impl Sessions {
             socket,
             readiness,
             table: Table::new(listener.plan.idle_timeout, Arc::clone(&listener.stats.places)),
+            cooling: Cooling::default(),
             listener,
             shard,
             witness,
@@ -137,7 +140,11 @@ impl Sessions {
 
     /// One round: sessions that are over, answers, then questions, as who was let in comes before who wants in.
     pub(super) fn turn(&mut self, batch: &mut Batch, now: Instant) -> Turn {
-        let mut turn = self.end_idle(now).and(self.end_surplus(now)).and(self.review_some(now));
+        let mut turn = self
+            .close_cold(now)
+            .and(self.end_idle(now))
+            .and(self.end_surplus(now))
+            .and(self.review_some(now));
         let mut ready = [0; EVENTS];
         let mut count = 0;
         let listed = self.readiness.ready(EVENTS, |Ready(number)| {
@@ -213,9 +220,9 @@ impl Sessions {
         self.table.len()
     }
 
-    /// When a session may have been idle for too long.
+    /// When a session may have been idle for too long, or the port of one that has ended is free.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.table.next_expiry()
+        self.table.next_expiry().into_iter().chain(self.cooling.next_cold()).min()
     }
 
     /// Sessions that began to wait for endpoints since the last call.

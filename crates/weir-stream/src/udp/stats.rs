@@ -19,10 +19,12 @@ pub(crate) enum DropReason {
     NoDescriptor,
     /// The kernel would not send it, for another reason.
     SendFailed,
+    /// It claims to come from the very address it came to, so that its answer would be the next question.
+    OwnAddress,
 }
 
 impl DropReason {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::NoEndpoint,
         Self::QueueFull,
         Self::Refused,
@@ -31,6 +33,7 @@ impl DropReason {
         Self::Oversize,
         Self::NoDescriptor,
         Self::SendFailed,
+        Self::OwnAddress,
     ];
 
     /// The word used in metrics.
@@ -44,6 +47,7 @@ impl DropReason {
             Self::Oversize => "oversize",
             Self::NoDescriptor => "no_descriptor",
             Self::SendFailed => "send_failed",
+            Self::OwnAddress => "own_address",
         }
     }
 }
@@ -55,6 +59,8 @@ pub(crate) struct UdpTallies {
     pub(crate) sessions: Tally,
     /// Sessions that went on with another endpoint after a refusal.
     pub(crate) moved: Tally,
+    /// Sockets of unanswered sessions that were closed before their time.
+    pub(crate) cooled_briefly: Tally,
     /// Datagrams from clients, those that were dropped among them.
     pub(crate) datagrams_in: Tally,
     /// Datagrams from endpoints, those that were dropped among them.

@@ -124,7 +124,7 @@ pub(super) fn compile_stream_plane(
             ..ConnectionLimits::default()
         },
         sessions_max: (descriptors_for_use(plan, workers, descriptors) / 2).max(1),
-        sessions_total: descriptors_for_use(plan, workers, descriptors),
+        session_descriptors: descriptors_for_use(plan, workers, descriptors),
         shards: workers + 1,
     };
     StreamPlane::compile(plane, previous)

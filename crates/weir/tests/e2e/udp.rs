@@ -237,6 +237,34 @@ fn a_client_that_inherits_a_port_gets_nothing_of_who_had_it_before() {
 }
 
 #[test]
+fn late_answers_for_many_short_sessions_reach_no_other_client() {
+    let origin = UdpOrigin::silent();
+    let config = UdpConfig::to([origin.addr()]).udp("idle_timeout: 50ms, sessions_max: 3000");
+    let gateway = config.top("workers: 1").top("log: { access: off }").start();
+    let clients: Vec<UdpClient> = (0..200).map(|_| client(&gateway)).collect();
+    let mut asked = 0;
+    for _ in 0..3 {
+        for (number, client) in clients.iter().enumerate() {
+            client.send(number.to_string().as_bytes());
+        }
+        let former = asked;
+        asked += clients.len();
+        let received = origin.wait_for(asked);
+        // The answers to those before, whose sessions are over, while others have theirs.
+        received[former.saturating_sub(clients.len())..former]
+            .iter()
+            .for_each(|late| origin.send_to(late.from, &late.bytes));
+        wait::until_true("the end of the sessions", || sessions(&gateway) == 0);
+    }
+    let ports: HashSet<_> = origin.received().iter().map(|received| received.from).collect();
+    assert_eq!(ports.len(), asked, "a port was used again");
+    assert_eq!(gateway.metrics().sum("weir_udp_ports_freed_early_total", &[]) as u64, 0);
+    for client in &clients {
+        assert_eq!(client.received(), None);
+    }
+}
+
+#[test]
 fn what_others_send_to_a_sessions_port_reaches_nobody() {
     let (origin, stranger) = (UdpOrigin::echo(), UdpOrigin::silent());
     let gateway = UdpConfig::to([origin.addr()]).start();

@@ -64,7 +64,7 @@ fn plane(
         trusted: TrustedProxies::default(),
         limits: ConnectionLimits::default(),
         sessions_max: 100,
-        sessions_total: 100,
+        session_descriptors: 100,
         shards: 3,
     };
     StreamPlane::compile(plan, previous)

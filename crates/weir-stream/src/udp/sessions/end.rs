@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use super::{ENDED_PER_TURN, EndedSession, REVIEWED_PER_TURN, Sessions, Turn};
 use crate::end::End;
-use crate::udp::session::Session;
+use crate::udp::session::{Open, Session, Way};
 use crate::udp::table::{SessionId, SessionKey};
 use crate::{OnDown, OnRemove};
 
@@ -14,6 +14,11 @@ impl Sessions {
             self.ended(&key, session, End::IdleTimeout, now);
         }
         Turn::More
+    }
+
+    /// Gives back the ports of sessions that ended long enough ago.
+    pub(super) fn close_cold(&mut self, now: Instant) -> Turn {
+        Turn::more_if(self.cooling.close_cold(now, ENDED_PER_TURN))
     }
 
     /// Ends what is more than there may be, since the limit was lowered or another worker had less than its share.
@@ -86,5 +91,19 @@ impl Sessions {
             bytes_out: session.bytes_out,
             end,
         });
+        let is_owed = self.listener.is_owed(&session);
+        if let (Way::Open(open), true, false) = (session.way, is_owed, end == End::ShuttingDown) {
+            self.cool(open, now);
+        }
+    }
+
+    /// Keeps the port of a session that was not answered from others for a while.
+    pub(super) fn cool(&mut self, open: Open, now: Instant) {
+        // It is watched until it is closed, and would be told of for as long as it is not read.
+        if self.readiness.unwatch(&open.socket).is_ok() {
+            let share = self.listener.stats.places.share();
+            let closed = self.cooling.keep(open.socket, share, now);
+            self.tallies().cooled_briefly.add(closed);
+        }
     }
 }

@@ -17,6 +17,9 @@ use crate::udp::table::SessionId;
 /// Longest first datagram that is kept for another endpoint, until the first answer: what passes a network in one piece.
 const KEPT_BYTES_MAX: usize = 1_500;
 
+/// Sockets that cool and are closed where one is needed: the next sessions need one too.
+const CLOSED_FOR_ONE: usize = 16;
+
 /// What came of an endpoint that was chosen.
 enum Opened {
     /// What was held has been sent, and more may be.
@@ -99,8 +102,13 @@ impl Sessions {
         let Some(session) = self.table.get_mut(id) else { return };
         let Way::Open(open) = std::mem::replace(&mut session.way, Way::Waiting) else { return };
         session.unanswered().tried.insert(open.lease.endpoint().id());
+        // The answer to a single datagram is the refusal.
+        let is_owed = session.requests > 1 && self.listener.is_owed(session);
         if session.upstream == *self.listener.forward.name() {
             self.judge(&open.lease, Outcome::ConnectFailed, now);
+        }
+        if is_owed {
+            self.cool(open, now);
         }
     }
 
@@ -130,6 +138,13 @@ impl Sessions {
         let mut result = self.connect(id, &lease);
         if result.as_ref().is_err_and(is_out_of_descriptors) {
             self.witness.descriptors_ran_out();
+        }
+        if result.as_ref().is_err_and(is_short) {
+            let closed = self.cooling.close_early(CLOSED_FOR_ONE);
+            self.tallies().cooled_briefly.add(closed);
+            if closed > 0 {
+                result = self.connect(id, &lease);
+            }
         }
         if result.as_ref().is_err_and(is_short) {
             // As in a full table, the oldest gives way.

@@ -47,6 +47,10 @@ impl Sessions {
         // The kernel says who sent a datagram on every socket that is not connected.
         let Some(client) = first.peer else { return };
         let key = SessionKey { client, local: first.local };
+        if client == self.local(&key) {
+            let count = slots.map(|slot| count(&self.outgoing(&batch.datagram(slot)))).sum();
+            return self.tallies().count_drop(DropReason::OwnAddress, count);
+        }
         if slots.len() == 1 {
             return self.take_same(&key, &[self.outgoing(&first)], now);
         }
@@ -89,6 +93,7 @@ impl Sessions {
         let Some(session) = self.table.get_mut(id) else { return };
         let is_first = session.requests == 0;
         session.requests += datagrams.iter().map(count).sum::<u64>();
+        session.spoke_last = true;
         session.bytes_in += datagrams.iter().map(|datagram| datagram.bytes.len() as u64).sum::<u64>();
         self.table.touch(id, now);
         if is_first && let Err(reason) = self.choose(id, now) {

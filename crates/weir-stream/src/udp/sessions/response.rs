@@ -44,6 +44,7 @@ impl Sessions {
             }
         };
         let is_first = session.responses == 0;
+        session.spoke_last = false;
         for slot in from..batch.len() {
             self.clients[slot] = Some(key);
             let datagram = batch.datagram(slot);

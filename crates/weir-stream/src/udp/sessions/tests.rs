@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::net::UdpSocket;
 use std::num::NonZeroU16;
 use std::sync::Mutex;
@@ -11,6 +12,7 @@ use weir_upstream::{Address, AdminState, EndpointPlan, Target, UpstreamPlan};
 use super::*;
 use crate::UdpPlan;
 use crate::stats::ListenerStats;
+use crate::udp::cooling::COOLING;
 use crate::udp::stats::DropReason;
 
 const IDLE: Duration = Duration::from_secs(60);
@@ -279,6 +281,20 @@ fn what_a_stranger_sends_to_a_sessions_socket_reaches_nobody() {
 }
 
 #[test]
+fn a_datagram_that_claims_to_be_from_the_listener_itself_is_dropped() {
+    for (bind, asked) in [("127.0.0.1:0", "127.0.0.1"), ("0.0.0.0:0", "127.0.0.1"), ("[::]:0", "::1")] {
+        let origin = local();
+        let mut fixture = Fixture::new(bind, plan(&[&origin]));
+        let own = SocketAddr::new(asked.parse().unwrap(), fixture.address.port());
+        let forged = Outgoing { to: Some(own), ..Outgoing::to_peer(b"x") };
+        send_all(&fixture.sessions.socket, &[forged; 3], |_, error| panic!("{error}"));
+        fixture.turn();
+        let (origin, sessions) = (received(&origin).len(), fixture.sessions.sessions());
+        assert_eq!((origin, sessions, fixture.tallies().dropped(DropReason::OwnAddress)), (0, 0, 3));
+    }
+}
+
+#[test]
 fn a_session_ends_when_it_was_idle_and_what_comes_late_is_dropped() {
     let (origin, client) = (local(), local());
     let mut fixture = Fixture::local(plan(&[&origin]));
@@ -305,6 +321,88 @@ fn a_session_ends_when_it_was_idle_and_what_comes_late_is_dropped() {
     let second = fixture.answer(&origin);
     assert_eq!(received(&client), ["two!"]);
     assert_ne!(first, second);
+}
+
+#[test]
+fn the_port_of_an_unanswered_session_is_nobodys_for_a_while() {
+    type Change = fn(&mut UdpPlan);
+    type Ending = fn(&mut Fixture);
+    let endings: [(Change, Ending); 3] = [
+        (|_| {}, |fixture| fixture.pass(IDLE)),
+        (|plan| plan.responses = Some(2), |fixture| fixture.pass(IDLE)),
+        (
+            |plan| plan.on_down = OnDown::Close,
+            |fixture| {
+                let label = fixture.upstream().endpoints()[0].label().to_string();
+                fixture.upstream().set_admin_state(&label, AdminState::Down, fixture.now).unwrap();
+                fixture.sessions.review();
+                fixture.turn();
+            },
+        ),
+    ];
+    for (change, end) in endings {
+        let (origin, client) = (local(), local());
+        let mut fixture = Fixture::local(with(plan(&[&origin]), change));
+        fixture.send(&client, "one");
+        fixture.answer(&origin);
+        fixture.send(&client, "two");
+        let (_, port) = receive(&origin).unwrap();
+        end(&mut fixture);
+        assert_eq!(fixture.sessions.sessions(), 0);
+        assert!(UdpSocket::bind(port).is_err(), "the port is taken");
+        origin.send_to(b"late", port).unwrap();
+        assert_eq!(fixture.sessions.turn(&mut fixture.batch, fixture.now), Turn::Done);
+        assert_eq!((received(&client), fixture.tallies().datagrams_out.get()), (vec!["one!".to_owned()], 1));
+        assert_eq!(fixture.sessions.readiness.ready(EVENTS, |_| {}).unwrap(), 0, "nothing wakes it");
+        assert_eq!(fixture.sessions.next_expiry(), Some(fixture.now + COOLING));
+        fixture.pass(COOLING);
+        assert_eq!((fixture.sessions.next_expiry(), fixture.tallies().cooled_briefly.get()), (None, 0));
+        // Unless one of the tests beside this one was faster.
+        let _free = UdpSocket::bind(port);
+    }
+}
+
+#[test]
+fn late_answers_reach_none_of_the_sessions_that_follow() {
+    let origin = local();
+    let mut fixture = Fixture::local(with(plan(&[&origin]), |plan| plan.responses = Some(1)));
+    let clients: Vec<UdpSocket> = (0..100).map(|_| local()).collect();
+    let ask = |fixture: &mut Fixture| -> HashSet<SocketAddr> {
+        clients.iter().for_each(|client| fixture.send(client, "x"));
+        std::iter::from_fn(|| receive(&origin)).map(|(_, port)| port).collect()
+    };
+    let former = ask(&mut fixture);
+    fixture.pass(IDLE);
+    let ports = ask(&mut fixture);
+    assert_eq!((former.len(), ports.len(), ports.intersection(&former).count()), (100, 100, 0));
+    for port in &former {
+        origin.send_to(b"late", port).unwrap();
+    }
+    fixture.turn();
+    assert!(clients.iter().all(|client| received(client).is_empty()));
+    assert_eq!((fixture.ended(End::IdleTimeout), fixture.tallies().cooled_briefly.get()), (100, 0));
+}
+
+#[test]
+fn the_port_that_an_unanswered_session_leaves_for_another_endpoint_is_nobodys_for_a_while() {
+    let (dead, origin, client) = (mortal(), local(), local());
+    let mut fixture = Fixture::local(plan(&[&dead, &origin]));
+    fixture.send(&client, "one");
+    let (_, port) = receive(&dead).unwrap();
+    drop(dead);
+    fixture.send(&client, "two");
+    fixture.send(&client, "three");
+    assert_eq!(fixture.tallies().moved.get(), 1);
+    assert!(UdpSocket::bind(port).is_err(), "the port is taken");
+}
+
+#[test]
+fn ports_that_are_not_free_yet_are_bounded_and_counted() {
+    let origin = local();
+    let mut fixture = Fixture::local(UdpListener { sessions_max: 20, ..plan(&[&origin]) });
+    let flood: Vec<UdpSocket> = (0..100).map(|_| local()).collect();
+    flood.iter().for_each(|sender| fixture.send(sender, "flood"));
+    assert_eq!((fixture.ended(End::Evicted), fixture.tallies().cooled_briefly.get()), (80, 75));
 }
 
 #[test]
