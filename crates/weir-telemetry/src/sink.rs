@@ -1,7 +1,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -24,6 +24,41 @@ pub enum Sink {
     Stderr,
     /// The end of a file, made with mode 0640 where it is missing.
     File(PathBuf),
+}
+
+impl Sink {
+    /// Whether lines can be written there, as far as opening it tells; makes the file where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// What is in the way; it names the file.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        match self {
+            // To open a pipe is to wait for its reader.
+            Self::File(path) if path.metadata().is_ok_and(|file| file.file_type().is_fifo()) => Ok(()),
+            sink => sink.open().map(drop).map_err(|error| sink.named(&error)),
+        }
+    }
+
+    fn open(&self) -> io::Result<Option<File>> {
+        Ok(match self {
+            Self::Off => None,
+            Self::Stdout => Some(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
+            Self::Stderr => Some(File::from(io::stderr().as_fd().try_clone_to_owned()?)),
+            Self::File(path) => Some(OpenOptions::new().append(true).create(true).mode(0o640).open(path)?),
+        })
+    }
+
+    /// The same error, with the name of the file.
+    fn named(&self, error: &io::Error) -> io::Error {
+        let name = match self {
+            Self::Off => "off",
+            Self::Stdout => "standard output",
+            Self::Stderr => "standard error",
+            Self::File(path) => return io::Error::new(error.kind(), format!("{}: {error}", path.display())),
+        };
+        io::Error::new(error.kind(), format!("{name}: {error}"))
+    }
 }
 
 /// A failing sink is reported once in this time.
@@ -196,14 +231,7 @@ impl Output {
     fn open(&mut self) -> io::Result<()> {
         if self.file.is_none() {
             let sink = lock(&self.shared.sink).clone();
-            self.file = match sink {
-                Sink::Off => None,
-                Sink::Stdout => Some(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
-                Sink::Stderr => Some(File::from(io::stderr().as_fd().try_clone_to_owned()?)),
-                Sink::File(path) => {
-                    Some(OpenOptions::new().append(true).create(true).mode(0o640).open(path)?)
-                }
-            };
+            self.file = sink.open()?;
         }
         Ok(())
     }
@@ -232,6 +260,7 @@ impl Output {
         self.shared.failures.add(1);
         if self.silent_until.is_none_or(|until| now >= until) {
             self.silent_until = Some(now + REPORT_PAUSE);
+            let error = lock(&self.shared.sink).named(&error);
             (self.report)(&error, self.shared.dropped.get());
         }
     }

@@ -71,13 +71,11 @@ impl AccessLog {
     ///
     /// # Errors
     ///
-    /// When the writing thread cannot be started.
+    /// When the sink cannot be opened, with its name, or the writing thread cannot be started.
     pub fn new(settings: AccessSettings, log: Log) -> io::Result<Self> {
+        settings.sink.check()?;
         let told = log.clone();
-        let report = move |error: &io::Error, dropped: u64| {
-            let fields = [("error", Value::Str(&error.to_string())), ("dropped", Value::U64(dropped))];
-            told.event(Level::Error, "access_log_failed", &fields);
-        };
+        let report = move |error: &io::Error, dropped: u64| failed(&told, error, dropped);
         let writer =
             Writer::start("weir-access", settings.sink.clone(), ACCESS_BUFFERS_MAX, Box::new(report))?;
         Ok(Self(Arc::new(Shared {
@@ -94,8 +92,16 @@ impl AccessLog {
         AccessBuffer::new(self.clone())
     }
 
-    /// Logs later requests so. The sink is opened anew where it changed.
-    pub fn reconfigure(&self, settings: AccessSettings) {
+    /// Logs later requests so. The sink is opened anew where it changed; where that fails, which is logged, the lines
+    /// go on to where they went.
+    pub fn reconfigure(&self, mut settings: AccessSettings) {
+        let running = self.0.settings.lock().unwrap_or_else(PoisonError::into_inner).sink.clone();
+        if settings.sink != running
+            && let Err(error) = settings.sink.check()
+        {
+            failed(&self.0.log, &error, self.dropped());
+            settings.sink = running;
+        }
         let sink = settings.sink.clone();
         let before = {
             let mut current = self.0.settings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,6 +129,11 @@ impl AccessLog {
     pub fn dropped(&self) -> u64 {
         self.0.writer.dropped()
     }
+}
+
+fn failed(log: &Log, error: &io::Error, dropped: u64) {
+    let fields = [("error", Value::Str(&error.to_string())), ("dropped", Value::U64(dropped))];
+    log.event(Level::Error, "access_log_failed", &fields);
 }
 
 impl Collect for AccessLog {

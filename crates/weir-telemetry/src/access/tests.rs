@@ -223,6 +223,40 @@ fn a_full_disk_is_told_as_an_event_and_every_lost_line_is_counted() {
 }
 
 #[test]
+fn a_file_that_cannot_be_opened_is_no_access_log_and_the_error_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("missing").join("log");
+    let error = AccessLog::new(to_file(&path), Log::discard()).err().unwrap();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    assert!(error.to_string().starts_with(&format!("{}: No such file", path.display())), "{error}");
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_later_leaves_the_lines_where_they_went_and_is_named_in_an_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, events) = (folder.path().join("log"), folder.path().join("events"));
+    let told = Log::to(Sink::File(events.clone()), "weir", Level::Info, Format::Json).unwrap();
+    let log = AccessLog::new(to_file(&path), told.clone()).unwrap();
+    let mut buffer = log.for_worker();
+    let missing = folder.path().join("missing").join("log");
+    for expected in 1..=2 {
+        log.reconfigure(to_file(&missing));
+        buffer.push(&record());
+        buffer.flush();
+        assert!(log.flush(LIMIT) && told.flush(LIMIT));
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), expected);
+        let told = fs::read_to_string(&events).unwrap();
+        assert!(told.lines().count() == expected && told.contains(missing.to_str().unwrap()), "{told}");
+    }
+    fs::create_dir(missing.parent().unwrap()).unwrap();
+    log.reconfigure(to_file(&missing));
+    buffer.push(&record());
+    buffer.flush();
+    assert!(log.flush(LIMIT));
+    assert_eq!((fs::read_to_string(missing).unwrap().lines().count(), log.dropped()), (1, 0));
+}
+
+#[test]
 fn what_sampling_left_out_is_counted_when_the_worker_flushes() {
     let settings = AccessSettings { sample: Percent::NONE, ..to_file(Path::new("/dev/null")) };
     let log = AccessLog::new(settings, Log::discard()).unwrap();

@@ -39,6 +39,14 @@ fn an_access_line_has_all_its_fields() {
 }
 
 #[test]
+fn an_access_log_that_cannot_be_opened_ends_the_start_and_is_named() {
+    let yaml = Config::to(["127.0.0.1:9"]).top("log: { access: missing/access.log }").yaml();
+    let (status, said) = crate::binary().start_refused(&yaml);
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("missing/access.log: No such file or directory"), "{said}");
+}
+
+#[test]
 fn an_error_is_logged_by_its_code() {
     let refusing = weir_testkit::Refusing::start();
     let gateway = Config::to([refusing.addr()]).start();
