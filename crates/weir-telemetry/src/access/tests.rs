@@ -227,7 +227,7 @@ fn a_file_that_cannot_be_opened_is_no_access_log_and_the_error_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("missing").join("log");
     let error = AccessLog::new(to_file(&path), Log::discard()).err().unwrap();
-    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert!(error.to_string().starts_with(&format!("{}: No such file", path.display())), "{error}");
 }
 
