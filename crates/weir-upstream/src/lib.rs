@@ -44,7 +44,7 @@ pub use plan::*;
 pub use pool::Pool;
 pub use retry_budget::RetryBudget;
 pub use spec::{ENDPOINT, HEALTH, UPSTREAM};
-pub use upkeep::{CHECKS_MAX, Upkeep};
+pub use upkeep::{CHECKS_MAX, Change, NameChange, Upkeep};
 pub use upstream::{UnknownEndpoint, Upstream};
 
 /// Locks; a panic elsewhere while holding the lock does not spread, as every guarded value is consistent between

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
-use super::{Keeper, OnChange, Task, jittered, now};
+use super::{Change, Keeper, OnChange, Task, jittered, now};
 use crate::health::active;
 use crate::{ActivePlan, Endpoint, Upstream, lock};
 
@@ -65,7 +65,7 @@ async fn run(plan: ActivePlan, subject: Arc<Mutex<Subject>>, turns: Arc<Semaphor
         drop(turn);
         let Subject { upstream, endpoint } = lock(&subject).clone();
         if let Some(change) = upstream.checked(&endpoint, result, now()) {
-            on_change(&change);
+            on_change(&Change::Endpoint(change));
         }
         drop((upstream, endpoint));
         tokio::time::sleep(jittered(plan.interval)).await;

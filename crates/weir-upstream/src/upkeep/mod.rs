@@ -1,5 +1,6 @@
 //! What runs beside the requests: health checks, name look-ups, and pauses that end by time.
 
+mod change;
 mod checks;
 mod names;
 #[cfg(test)]
@@ -14,7 +15,8 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use crate::names::Name;
-use crate::{Address, HealthChange, Upstream, lock};
+use crate::{Address, Upstream, lock};
+pub use change::{Change, NameChange};
 use checks::CheckTask;
 use names::Lookup;
 
@@ -34,7 +36,7 @@ pub struct Upkeep {
     _ticker: Task,
 }
 
-type OnChange = Arc<dyn Fn(&HealthChange) + Send + Sync>;
+type OnChange = Arc<dyn Fn(&Change) + Send + Sync>;
 
 /// What the tasks share.
 struct Keeper {
@@ -54,13 +56,14 @@ struct Ward {
 }
 
 impl Upkeep {
-    /// Looks after nothing yet. `on_change` hears of every endpoint that a check or the clock brings up or takes out; it
-    /// is called on the runtime's threads and must not block.
+    /// Looks after nothing yet. `on_change` hears of every endpoint that a check or the clock brings up or takes out, and
+    /// of every name whose look-ups begin to fail or succeed again; it is called on the runtime's threads and must not
+    /// block.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime with time and sockets.
-    pub fn new(on_change: impl Fn(&HealthChange) + Send + Sync + 'static) -> Self {
+    pub fn new(on_change: impl Fn(&Change) + Send + Sync + 'static) -> Self {
         Self::start(Arc::new(on_change), names::system(), CHECKS_MAX)
     }
 
@@ -161,7 +164,7 @@ impl Keeper {
     fn tick(&self, now: Instant) {
         let upstreams: Vec<_> = lock(&self.wards).values().map(|ward| Arc::clone(&ward.upstream)).collect();
         for change in upstreams.iter().flat_map(|upstream| upstream.tick(now)) {
-            (self.on_change)(&change);
+            (self.on_change)(&Change::Endpoint(change));
         }
     }
 

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{Keeper, jittered, now};
+use super::{Change, Keeper, NameChange, jittered, now};
 use crate::names::Name;
 
 /// Pause between two look-ups of a name, ±10 %. The system's resolver does not tell how long an answer is good, so this
@@ -33,16 +33,32 @@ pub(super) fn system() -> Lookup {
 
 /// Looks a name up from time to time and tells the newest generation of the upstream.
 pub(super) async fn run(keeper: Weak<Keeper>, upstream: Arc<str>, name: Name) {
+    let mut is_failing = false;
     loop {
         let Some(answer) = keeper.upgrade().map(|keeper| ask(&keeper, &name)) else { return };
         let answer = answer.await;
         let Some(keeper_now) = keeper.upgrade() else { return };
         let Some(current) = keeper_now.upstream(&upstream) else { return };
+        let fault = fault(&answer);
+        if fault.is_some() != is_failing {
+            is_failing = fault.is_some();
+            let (upstream, name) = (Arc::clone(&upstream), format!("{}:{}", name.0, name.1));
+            (keeper_now.on_change)(&Change::Name(NameChange { upstream, name, fault }));
+        }
         if current.resolved(&name, answer, now()) {
             keeper_now.addresses_changed(&upstream);
         }
         drop((current, keeper_now));
         tokio::time::sleep(jittered(INTERVAL)).await;
+    }
+}
+
+/// Why an answer is none; one without addresses changes nothing either.
+fn fault(answer: &Result<Vec<SocketAddr>, String>) -> Option<String> {
+    match answer {
+        Ok(found) if found.is_empty() => Some("the name has no address".to_owned()),
+        Ok(_) => None,
+        Err(fault) => Some(fault.clone()),
     }
 }
 

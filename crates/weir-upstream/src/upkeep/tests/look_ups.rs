@@ -93,6 +93,30 @@ async fn look_ups_that_were_given_up_still_count_against_their_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn look_ups_that_begin_to_fail_and_succeed_again_are_told_once_each() {
+    let script: [Option<&[u8]>; 6] = [Some(&[]), Some(&[]), Some(&[1]), Some(&[1]), SILENCE, Some(&[2])];
+    let (_resolver, lookup) = resolver(&script);
+    let told: Arc<Mutex<Vec<Change>>> = Arc::default();
+    let kept = Arc::clone(&told);
+    let upkeep = Upkeep::start(Arc::new(move |change| lock(&kept).push(change.clone())), lookup, 1);
+    upkeep.sync(&[compile(&named(BalancePlan::RoundRobin))]);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let change = |fault: Option<&str>| {
+        let fault = fault.map(str::to_owned);
+        Change::Name(NameChange { upstream: "app".into(), name: "app.internal:80".to_owned(), fault })
+    };
+    let told = lock(&told).clone();
+    let expected = [
+        Some("the name has no address"),
+        None,
+        Some("no answer within 5 s"),
+        None,
+        Some("the resolver is broken"),
+    ];
+    assert_eq!(told, expected.map(change));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reload_does_not_look_up_again_and_hears_the_next_answer() {
     let (resolver, lookup) = resolver(&[Some(&[1]), Some(&[1, 2])]);
     let upkeep = Upkeep::start(Arc::new(|_| ()), lookup, 1);

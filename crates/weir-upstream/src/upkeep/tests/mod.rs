@@ -12,8 +12,8 @@ use tokio::task::yield_now;
 
 use super::*;
 use crate::{
-    ActivePlan, BalancePlan, CheckPlan, EndpointPlan, EndpointState, HttpCheckPlan, Outcome, PickRequest,
-    Target, Tried, UdpCheckPlan, UpstreamPlan,
+    ActivePlan, BalancePlan, CheckPlan, EndpointPlan, EndpointState, HealthChange, HttpCheckPlan, Outcome,
+    PickRequest, Target, Tried, UdpCheckPlan, UpstreamPlan,
 };
 
 const GOOD: &str = "HTTP/1.1 204 Fine\r\n\r\n";
@@ -74,7 +74,12 @@ fn compile(plan: &UpstreamPlan) -> Arc<Upstream> {
 
 fn upkeep() -> (Upkeep, mpsc::UnboundedReceiver<HealthChange>) {
     let (told, changes) = mpsc::unbounded_channel();
-    (Upkeep::new(move |change| drop(told.send(change.clone()))), changes)
+    let tell = move |change: &Change| {
+        if let Change::Endpoint(change) = change {
+            drop(told.send(change.clone()));
+        }
+    };
+    (Upkeep::new(tell), changes)
 }
 
 fn tasks() -> usize {
