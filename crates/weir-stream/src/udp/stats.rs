@@ -61,6 +61,8 @@ pub(crate) struct UdpTallies {
     pub(crate) moved: Tally,
     /// Sockets of unanswered sessions that were closed before their time.
     pub(crate) cooled_briefly: Tally,
+    /// Sessions that ended without a line in the log, as too many others had one.
+    pub(crate) lines_left_out: Tally,
     /// Datagrams from clients, those that were dropped among them.
     pub(crate) datagrams_in: Tally,
     /// Datagrams from endpoints, those that were dropped among them.
