@@ -21,10 +21,12 @@ pub(crate) enum DropReason {
     SendFailed,
     /// It claims to come from the very address it came to, so that its answer would be the next question.
     OwnAddress,
+    /// It is an answer beyond those that are expected.
+    Surplus,
 }
 
 impl DropReason {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::NoEndpoint,
         Self::QueueFull,
         Self::Refused,
@@ -34,6 +36,7 @@ impl DropReason {
         Self::NoDescriptor,
         Self::SendFailed,
         Self::OwnAddress,
+        Self::Surplus,
     ];
 
     /// The word used in metrics.
@@ -48,6 +51,7 @@ impl DropReason {
             Self::NoDescriptor => "no_descriptor",
             Self::SendFailed => "send_failed",
             Self::OwnAddress => "own_address",
+            Self::Surplus => "surplus",
         }
     }
 }
