@@ -104,7 +104,7 @@ pub(crate) fn collect<'a>(
         sessions.sample(&[("listener", name)], f64::from(stats.places.taken()));
     }
     type Field = fn(&ListenerShard) -> &Tally;
-    let sums: [(&str, &str, Field); 5] = [
+    let sums: [(&str, &str, Field); 6] = [
         ("weir_udp_sessions_total", "UDP sessions that began, by listener.", |shard| &shard.udp.sessions),
         (
             "weir_udp_sessions_moved_total",
@@ -115,6 +115,11 @@ pub(crate) fn collect<'a>(
             "weir_udp_ports_freed_early_total",
             "Ports of unanswered UDP sessions that were free before their time, by listener.",
             |shard| &shard.udp.cooled_briefly,
+        ),
+        (
+            "weir_udp_session_lines_left_out_total",
+            "UDP sessions that ended without an access line, as too many had one, by listener.",
+            |shard| &shard.udp.lines_left_out,
         ),
         ("weir_udp_received_datagrams_total", "Datagrams from clients, by listener.", |shard| {
             &shard.udp.datagrams_in

@@ -103,6 +103,17 @@ impl Batch {
         Ok(count)
     }
 
+    /// Forgets what a filled slot holds beyond its first `count` datagrams; nothing less than one.
+    ///
+    /// # Panics
+    ///
+    /// When the slot is not filled.
+    pub fn keep_first(&mut self, slot: usize, count: u32) {
+        let Datagram { segment_bytes: Some(segment), .. } = self.datagram(slot) else { return };
+        let meta = &mut self.metas[slot];
+        meta.bytes = meta.bytes.min(u32::from(segment.get()).saturating_mul(count.max(1)));
+    }
+
     /// What a filled slot holds.
     ///
     /// # Panics

@@ -6,6 +6,7 @@
 //! [`serve`] waits, [`Sessions`](sessions::Sessions) moves datagrams, [`Table`](table::Table) keeps order.
 
 mod cooling;
+mod lines;
 mod places;
 mod rules;
 mod serve;

@@ -1,5 +1,5 @@
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
@@ -10,6 +10,7 @@ use weir_task::{DrainSignal, Phase, Snapshot};
 use weir_telemetry::{StreamRecord, Transport};
 use weir_upstream::{HealthChange, Lease, PickError};
 
+use super::lines::Lines;
 use super::sessions::{EndedSession, Sessions, Turn, Witness};
 use super::table::SessionId;
 use crate::{StreamPlane, StreamWorker};
@@ -37,7 +38,11 @@ pub async fn serve(
     let plane = worker.plane();
     let Some(listener) = plane.udp(state.id).cloned() else { return Ok(()) };
     listener.stats.places.set_max(listener.sessions_max);
-    let witness = Arc::new(LogWitness { worker: Arc::clone(&worker), listener: Arc::clone(&state) });
+    let witness = Arc::new(LogWitness {
+        worker: Arc::clone(&worker),
+        listener: Arc::clone(&state),
+        lines: Mutex::default(),
+    });
     let sessions = Sessions::new(socket, listener, worker.base.shard, witness)?;
     let (answered, answers) = mpsc::unbounded_channel();
     let serving = Serving {
@@ -195,6 +200,8 @@ async fn next_phase(drain: &mut DrainSignal, begun: bool) {
 struct LogWitness {
     worker: Arc<StreamWorker>,
     listener: Arc<ListenerState>,
+    /// Taken by one task alone, and never across a wait.
+    lines: Mutex<Lines>,
 }
 
 impl Witness for LogWitness {
@@ -207,6 +214,9 @@ impl Witness for LogWitness {
         let mut access = self.worker.access();
         if !access.is_on() {
             return;
+        }
+        if !self.lines.lock().unwrap_or_else(PoisonError::into_inner).admit(ended.end, ended.at) {
+            return ended.tallies.lines_left_out.add(1);
         }
         let timestamp_us = access.micros_at(ended.at);
         access.push_stream(&StreamRecord {

@@ -93,6 +93,8 @@ pub(crate) struct EndedSession<'a> {
     pub(crate) bytes_out: u64,
     /// Why.
     pub(crate) end: End,
+    /// Of the listener.
+    pub(crate) tallies: &'a UdpTallies,
 }
 
 /// A session that waits until one of its upstream's endpoints falls below its cap.

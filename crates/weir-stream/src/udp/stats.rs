@@ -21,10 +21,12 @@ pub(crate) enum DropReason {
     SendFailed,
     /// It claims to come from the very address it came to, so that its answer would be the next question.
     OwnAddress,
+    /// It is an answer beyond those that are expected.
+    Surplus,
 }
 
 impl DropReason {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::NoEndpoint,
         Self::QueueFull,
         Self::Refused,
@@ -34,6 +36,7 @@ impl DropReason {
         Self::NoDescriptor,
         Self::SendFailed,
         Self::OwnAddress,
+        Self::Surplus,
     ];
 
     /// The word used in metrics.
@@ -48,6 +51,7 @@ impl DropReason {
             Self::NoDescriptor => "no_descriptor",
             Self::SendFailed => "send_failed",
             Self::OwnAddress => "own_address",
+            Self::Surplus => "surplus",
         }
     }
 }
@@ -61,6 +65,8 @@ pub(crate) struct UdpTallies {
     pub(crate) moved: Tally,
     /// Sockets of unanswered sessions that were closed before their time.
     pub(crate) cooled_briefly: Tally,
+    /// Sessions that ended without a line in the log, as too many others had one.
+    pub(crate) lines_left_out: Tally,
     /// Datagrams from clients, those that were dropped among them.
     pub(crate) datagrams_in: Tally,
     /// Datagrams from endpoints, those that were dropped among them.

@@ -286,3 +286,25 @@ async fn who_is_silent_gives_way_to_the_share_of_other_workers_too() {
     tokio::time::timeout(Duration::from_secs(10), given_way).await.expect("one ends within ten seconds");
     assert_eq!(fixture.state.open_connections(), 3);
 }
+
+#[tokio::test]
+async fn sessions_that_fail_have_a_line_or_are_counted_where_there_are_too_many() {
+    const FAILED: u64 = 1_000;
+    let (origin, client) = (peer().await, peer().await);
+    let fixture = Fixture::serve(plane(&plan(), &origin, None, None));
+    let listener = Arc::clone(fixture.live.load().udp(LISTENER).unwrap());
+    let label = listener.forward.endpoints()[0].label().to_string();
+    listener.forward.set_admin_state(&label, weir_upstream::AdminState::Down, Instant::now()).unwrap();
+    for number in 1..=FAILED {
+        client.send_to(b"x", fixture.address).await.unwrap();
+        while listener.stats.ended_by(crate::end::End::NoEndpoint) < number {
+            tokio::task::yield_now().await;
+        }
+    }
+    fixture.state.retire();
+    fixture.changed.notify_waiters();
+    let lines = fixture.end().await.len() as u64;
+    let left_out = listener.stats.udp(Shard(0)).lines_left_out.get();
+    assert_eq!(lines + left_out, FAILED);
+    assert!(lines >= 100 && left_out > 0, "{lines} lines");
+}

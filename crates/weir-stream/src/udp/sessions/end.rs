@@ -90,6 +90,7 @@ impl Sessions {
             bytes_in: session.bytes_in,
             bytes_out: session.bytes_out,
             end,
+            tallies: self.tallies(),
         });
         let is_owed = self.listener.is_owed(&session);
         if let (Way::Open(open), true, false) = (session.way, is_owed, end == End::ShuttingDown) {

@@ -212,7 +212,8 @@ fn is_same_way(one: &Datagram<'_>, other: &Datagram<'_>) -> bool {
     one.peer == other.peer && one.local == other.local
 }
 
-fn count(datagram: &Outgoing<'_>) -> u64 {
+/// How many datagrams one stands for.
+pub(super) fn count(datagram: &Outgoing<'_>) -> u64 {
     let segment = datagram.segment_bytes.map(|bytes| usize::from(bytes.get()));
     segment.map_or(1, |segment| datagram.bytes.len().div_ceil(segment) as u64)
 }

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 use weir_net::udp::{BATCH, Batch, Outgoing, send_all};
 use weir_upstream::Outcome;
 
-use super::request::reason_of;
+use super::request::{count, reason_of};
 use super::{Sessions, Turn};
 use crate::end::End;
+use crate::udp::stats::DropReason;
 use crate::udp::table::{SessionId, SessionKey};
 
 /// Datagrams that are taken at a time from a session's socket while few sockets are ready: each may have many.
@@ -46,13 +47,18 @@ impl Sessions {
         let is_first = session.responses == 0;
         session.spoke_last = false;
         for slot in from..batch.len() {
-            self.clients[slot] = Some(key);
-            let datagram = batch.datagram(slot);
-            let (count, bytes) = (u64::from(datagram.count()), datagram.bytes.len() as u64);
-            session.responses += count;
-            session.bytes_out += bytes;
+            let count = u64::from(batch.datagram(slot).count());
             tallies.datagrams_out.add(count);
-            self.listener.stats.passed(self.shard, 0, bytes);
+            let wanted = self.listener.owed(session).map_or(count, |owed| owed.min(count));
+            tallies.count_drop(DropReason::Surplus, count - wanted);
+            batch.keep_first(slot, wanted as u32);
+            self.clients[slot] = (wanted > 0).then_some(key);
+            if wanted > 0 {
+                let bytes = batch.datagram(slot).bytes.len() as u64;
+                session.responses += wanted;
+                session.bytes_out += bytes;
+                self.listener.stats.passed(self.shard, 0, bytes);
+            }
         }
         self.table.answered(id, now);
         self.forget_unanswered(id);
@@ -88,19 +94,20 @@ impl Sessions {
             return;
         }
         let mut answers = [Outgoing::to_peer(&[]); BATCH];
-        for (slot, answer) in answers[..batch.len()].iter_mut().enumerate() {
+        let mut wanted = 0;
+        for slot in 0..batch.len() {
             let datagram = batch.datagram(slot);
             let Some(SessionKey { client, local }) = self.clients[slot] else { continue };
-            *answer = Outgoing {
+            answers[wanted] = Outgoing {
                 bytes: datagram.bytes,
                 to: Some(client),
                 from: local,
                 segment_bytes: datagram.segment_bytes,
             };
+            wanted += 1;
         }
-        send_all(&self.socket, &answers[..batch.len()], |slot, error| {
-            let count = u64::from(batch.datagram(slot).count());
-            self.tallies().count_drop(reason_of(error.kind(), error), count);
+        send_all(&self.socket, &answers[..wanted], |at, error| {
+            self.tallies().count_drop(reason_of(error.kind(), error), count(&answers[at]));
         });
         batch.clear();
     }

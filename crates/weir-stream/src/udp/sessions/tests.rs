@@ -436,6 +436,36 @@ fn a_session_ends_with_its_last_expected_answer() {
 }
 
 #[test]
+fn no_more_answers_pass_than_are_owed() {
+    let (origin, client) = (local(), local());
+    let limits = with(plan(&[&origin]), |plan| (plan.requests, plan.responses) = (Some(2), Some(2)));
+    let mut fixture = Fixture::local(limits);
+    fixture.send(&client, "a");
+    let (_, port) = receive(&origin).unwrap();
+    for text in ["1", "2", "3", "4"] {
+        origin.send_to(text.as_bytes(), port).unwrap();
+    }
+    fixture.turn();
+    assert_eq!((received(&client), fixture.sessions.sessions()), (vec!["1".to_owned(), "2".to_owned()], 1));
+    assert_eq!(
+        (fixture.tallies().datagrams_out.get(), fixture.tallies().dropped(DropReason::Surplus)),
+        (4, 2)
+    );
+
+    fixture.send(&client, "b");
+    assert_eq!(received(&origin), ["b"]);
+    let joined =
+        Outgoing { bytes: b"aaaabbbbcc", to: Some(port), from: None, segment_bytes: NonZeroU16::new(4) };
+    send_all(&origin, &[joined, joined], |_, error| panic!("{error}"));
+    fixture.turn();
+    assert_eq!(
+        (received(&client), fixture.reasons()),
+        (vec!["aaaa".into(), "bbbb".into()], vec![End::Answered])
+    );
+    assert_eq!(fixture.tallies().dropped(DropReason::Surplus), 2 + 4);
+}
+
+#[test]
 fn a_session_that_expects_no_answer_ends_when_its_datagram_is_sent() {
     let (origin, client) = (local(), local());
     let mut fixture = Fixture::local(with(plan(&[&origin]), |plan| plan.responses = Some(0)));
