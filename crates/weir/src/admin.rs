@@ -138,10 +138,7 @@ impl weir_admin::Gateway for Admin {
         let changed =
             upstream.set_admin_state(address, state, Instant::now()).map_err(|_| UnknownEndpoint)?;
         if let Some(change) = changed {
-            {
-                change.log(&self.gateway.log);
-                self.gateway.shared.health_changed();
-            };
+            change.tell(&self.gateway.shared);
         }
         Ok(())
     }

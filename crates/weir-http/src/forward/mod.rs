@@ -135,8 +135,7 @@ fn has_other(upstream: &Upstream, id: u32, tried: &Tried) -> bool {
 /// Tells the upstream what became of an attempt, and the log where that changed the endpoint's state.
 fn note(connection: &Connection, upstream: &Upstream, lease: &Lease, outcome: Outcome, now: Instant) {
     if let Some(change) = upstream.record(lease.endpoint(), outcome, now) {
-        change.log(&connection.worker.base.shared.log);
-        connection.worker.base.shared.health_changed();
+        change.tell(&connection.worker.base.shared);
     }
 }
 

@@ -46,8 +46,7 @@ pub(super) async fn connect(
             Err(error) => error.outcome(),
         };
         if let Some(change) = upstream.record(lease.endpoint(), outcome, now) {
-            change.log(&connection.worker.base.shared.log);
-            connection.worker.base.shared.health_changed();
+            change.tell(&connection.worker.base.shared);
         }
         match dialled {
             Ok(socket) => {

@@ -242,8 +242,7 @@ impl Witness for LogWitness {
     }
 
     fn health_changed(&self, change: &HealthChange) {
-        change.log(&self.worker.base.shared.log);
-        self.worker.base.shared.health_changed();
+        change.tell(&self.worker.base.shared);
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use weir_net::WorkerShared;
 use weir_telemetry::{Level, Log, Value};
 
 use crate::{ActivePlan, HealthPlan, PassivePlan, lock};
@@ -85,8 +86,14 @@ pub struct HealthChange {
 }
 
 impl HealthChange {
+    /// Tells the operator, and the connections that care.
+    pub fn tell(&self, shared: &WorkerShared) {
+        self.log(&shared.log);
+        shared.health_changed();
+    }
+
     /// Tells the operator.
-    pub fn log(&self, log: &Log) {
+    fn log(&self, log: &Log) {
         let level = if self.to == EndpointState::Up { Level::Info } else { Level::Warn };
         let fields = [
             ("upstream", Value::Str(&self.upstream)),

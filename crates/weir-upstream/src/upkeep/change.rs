@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use weir_net::WorkerShared;
 use weir_telemetry::{Level, Log, Value};
 
 use crate::HealthChange;
@@ -25,11 +26,11 @@ pub struct NameChange {
 }
 
 impl Change {
-    /// Tells the operator.
-    pub fn log(&self, log: &Log) {
+    /// Tells the operator, and the connections that care.
+    pub fn tell(&self, shared: &WorkerShared) {
         match self {
-            Self::Endpoint(change) => change.log(log),
-            Self::Name(change) => change.log(log),
+            Self::Endpoint(change) => change.tell(shared),
+            Self::Name(change) => change.log(&shared.log),
         }
     }
 }

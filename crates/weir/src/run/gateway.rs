@@ -11,7 +11,7 @@ use weir_net::{BindError, ConnectionStats, DescriptorLimit, Worker, WorkerShared
 use weir_stream::{StreamPlane, StreamWorker};
 use weir_task::{Drain, Live, Phase};
 use weir_telemetry::{AccessLog, Level, Log, Registry, Shard, Value};
-use weir_upstream::{Change, Endpoint, Upkeep, Upstream};
+use weir_upstream::{Endpoint, Upkeep, Upstream};
 
 use super::compile::{compile_plane, compile_stream_plane, compile_upstreams};
 use super::listeners::Listeners;
@@ -130,14 +130,8 @@ impl Gateway {
             };
             threads.push(WorkerThread::start(index, planes, drain.signal()).map_err(StartError::Worker)?);
         }
-        let log_for_changes = log.clone();
-        let shared_for_changes = Arc::clone(&shared);
-        let upkeep = Upkeep::new(move |change| {
-            change.log(&log_for_changes);
-            if matches!(change, Change::Endpoint(_)) {
-                shared_for_changes.health_changed();
-            }
-        });
+        let told = Arc::clone(&shared);
+        let upkeep = Upkeep::new(move |change| change.tell(&told));
         let registry = Registry::new();
         listeners.start(prepared.listen()?, &plan.listeners, &threads, &log);
         // After the listeners: an upstream may be one of them.
