@@ -2,8 +2,10 @@
 //!
 //! Every parser here is strict, bounded and total: any input gives a value or a typed error, never a
 //! panic, and never more memory than its limits name. HTTP/1.1 (RFC 9110, RFC 9112) is in [`http1`],
-//! the PROXY protocol in [`proxy_protocol`], the first message of TLS in [`client_hello`].
+//! the PROXY protocol in [`proxy_protocol`], the first message of TLS in [`client_hello`], gRPC-Web in
+//! [`grpc_web`].
 
 pub mod client_hello;
+pub mod grpc_web;
 pub mod http1;
 pub mod proxy_protocol;
