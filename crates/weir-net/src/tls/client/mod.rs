@@ -11,6 +11,7 @@ mod verifier;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, SupportedProtocolVersion, version};
 
@@ -18,7 +19,7 @@ pub use certificate::{ClientCertificate, ClientCertificateError};
 pub use fault::{TlsFault, TlsFaultReason};
 pub use roots::{NoRoots, system_roots};
 pub use trust::{Authorities, AuthoritiesError, Trust};
-use verifier::{Listed, Nobody};
+use verifier::{Anybody, Vouched};
 
 use super::provider;
 
@@ -82,13 +83,12 @@ impl ClientTls {
         let builder = ClientConfig::builder_with_provider(Arc::clone(provider()))
             .with_protocol_versions(plan.versions.supported())
             .expect("aws-lc-rs has suites and groups for both versions");
-        let builder = match &plan.trust {
-            Trust::System(roots) => builder.with_root_certificates(Arc::clone(roots)),
-            Trust::Listed(listed) => {
-                builder.dangerous().with_custom_certificate_verifier(Listed::new(listed.clone()))
-            }
-            Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Nobody)),
+        let verifier: Arc<dyn ServerCertVerifier> = match &plan.trust {
+            Trust::System(roots) => Vouched::new(Arc::clone(roots), Arc::default()),
+            Trust::Listed(listed) => Vouched::new(listed.roots(), listed.certificates()),
+            Trust::Anybody => Arc::new(Anybody),
         };
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let mut config = match &plan.certificate {
             Some(certificate) => {
                 let key: Arc<CertifiedKey> = certificate.key();

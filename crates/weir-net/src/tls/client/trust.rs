@@ -35,7 +35,7 @@ impl Eq for Trust {}
 #[derive(Debug, Clone)]
 pub struct Authorities {
     certificates: Arc<[CertificateDer<'static>]>,
-    pub(super) roots: Arc<RootCertStore>,
+    roots: Arc<RootCertStore>,
 }
 
 /// Why certificates cannot vouch for anybody.
@@ -71,8 +71,12 @@ impl Authorities {
     }
 
     /// The certificates in the order of the file.
-    pub fn certificates(&self) -> &[CertificateDer<'static>] {
-        &self.certificates
+    pub fn certificates(&self) -> Arc<[CertificateDer<'static>]> {
+        Arc::clone(&self.certificates)
+    }
+
+    pub(super) fn roots(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.roots)
     }
 }
 

@@ -6,23 +6,23 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::Authorities;
 use crate::tls::provider;
 
-/// Believes who is vouched for by a listed certificate, and who shows a listed certificate itself: servers often have
-/// one that vouches for itself alone.
+/// Believes who is vouched for by a trusted authority, and who shows a certificate that is listed itself: servers often
+/// have one that vouches for itself alone.
 #[derive(Debug)]
-pub(super) struct Listed {
-    listed: Authorities,
+pub(super) struct Vouched {
+    roots: Arc<RootCertStore>,
+    listed: Arc<[CertificateDer<'static>]>,
 }
 
-impl Listed {
-    pub(super) fn new(listed: Authorities) -> Arc<Self> {
-        Arc::new(Self { listed })
+impl Vouched {
+    pub(super) fn new(roots: Arc<RootCertStore>, listed: Arc<[CertificateDer<'static>]>) -> Arc<Self> {
+        Arc::new(Self { roots, listed })
     }
 
     fn verify_chain(
@@ -32,15 +32,23 @@ impl Listed {
         between: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        if self.listed.certificates().contains(shown) {
+        if self.listed.contains(shown) {
             return verify_time(shown, now);
         }
         let algorithms = provider().signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(parsed, &self.listed.roots, between, now, algorithms)
+        let verified =
+            verify_server_cert_signed_by_trust_anchor(parsed, &self.roots, between, now, algorithms);
+        verified.map_err(|error| match error {
+            // It vouches for itself, which counts only where it is listed.
+            Error::InvalidCertificate(CertificateError::Other(_)) if is_authority(shown) => {
+                CertificateError::UnknownIssuer.into()
+            }
+            error => error,
+        })
     }
 }
 
-impl ServerCertVerifier for Listed {
+impl ServerCertVerifier for Vouched {
     fn verify_server_cert(
         &self,
         shown: &CertificateDer<'_>,
@@ -78,6 +86,10 @@ impl ServerCertVerifier for Listed {
     }
 }
 
+fn is_authority(shown: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(shown).is_ok_and(|(_, parsed)| parsed.is_ca())
+}
+
 /// Whether a certificate is valid at this moment, which is all that is left to ask of a listed one.
 fn verify_time(shown: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     let (_, parsed) = X509Certificate::from_der(shown).map_err(|_| CertificateError::BadEncoding)?;
@@ -95,11 +107,11 @@ fn verify_time(shown: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     Ok(())
 }
 
-/// Verifies nobody: any certificate for any name is taken, if only its key signed the handshake.
+/// Believes anybody: any certificate for any name is taken, if only its key signed the handshake.
 #[derive(Debug)]
-pub(super) struct Nobody;
+pub(super) struct Anybody;
 
-impl ServerCertVerifier for Nobody {
+impl ServerCertVerifier for Anybody {
     fn verify_server_cert(
         &self,
         _shown: &CertificateDer<'_>,
