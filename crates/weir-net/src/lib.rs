@@ -14,6 +14,7 @@ mod rate;
 mod relay;
 mod socket;
 mod stats;
+pub mod tls;
 mod trust;
 pub mod udp;
 mod worker;
