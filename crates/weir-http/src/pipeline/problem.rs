@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use weir_base::ErrorCode;
 use weir_wire::http1::{Known, list_items};
 
 use super::grpc;

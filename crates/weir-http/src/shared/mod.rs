@@ -70,6 +70,7 @@ pub(crate) struct Place {
     shared: Arc<Shared>,
     endpoint: Arc<Endpoint>,
     id: u32,
+    has_served: bool,
     pulse: Arc<Pulse>,
     /// What was read and written when the place was taken.
     reads: u64,
@@ -167,7 +168,7 @@ impl Waiting {
             let mut places = locked(&shared.places);
             places.idle_timeout = opening.pool.idle_timeout;
             let result = match places.take(&mut self.ticket, cx.waker(), now) {
-                Taken::Place(id, link) => {
+                Taken::Place(id, link, has_served) => {
                     let mut send = link.send.clone();
                     if !matches!(send.poll_ready(cx), Poll::Ready(Ok(()))) {
                         // It ended a moment ago, and its task has not run since.
@@ -179,6 +180,7 @@ impl Waiting {
                         shared: Arc::clone(shared),
                         endpoint: Arc::clone(&opening.endpoint),
                         id,
+                        has_served,
                         reads: pulse.reads(),
                         writes: pulse.writes(),
                         pulse,
@@ -221,9 +223,9 @@ impl Place {
         }
     }
 
-    /// The connection is to take no more streams.
-    pub(crate) fn end(&self) {
-        locked(&self.shared.places).end(self.id);
+    /// Whether the connection has carried a stream before.
+    pub(crate) fn has_served(&self) -> bool {
+        self.has_served
     }
 }
 

@@ -44,6 +44,7 @@ struct Member<C> {
     limit: Option<u32>,
     /// Whether an answer is waited for that tells whether it still lives.
     suspect: bool,
+    has_served: bool,
     idle_since: Instant,
     expires_at: Instant,
 }
@@ -51,8 +52,8 @@ struct Member<C> {
 /// What came of asking for a place.
 #[derive(Debug)]
 pub(super) enum Taken<'a, C, E> {
-    /// A place on this connection.
-    Place(u32, &'a mut C),
+    /// A place on this connection, and whether it has carried a stream before.
+    Place(u32, &'a mut C, bool),
     /// There is none; the waker is told when there may be.
     Wait,
     /// There is none, and none could be opened.
@@ -107,7 +108,8 @@ impl<C, E: Clone> Places<C, E> {
             let index = self.choose().expect("a member has room");
             let member = &mut self.members[index];
             member.streams += 1;
-            return Taken::Place(member.id, &mut member.conn);
+            let has_served = std::mem::replace(&mut member.has_served, true);
+            return Taken::Place(member.id, &mut member.conn, has_served);
         }
         match *ticket {
             Some(own) => {
@@ -150,9 +152,16 @@ impl<C, E: Clone> Places<C, E> {
         self.dialling -= 1;
         let id = self.next_member;
         self.next_member = self.next_member.wrapping_add(1);
-        let member =
-            Member { id, conn, streams: 0, limit: None, suspect: false, idle_since: now, expires_at };
-        self.members.push(member);
+        self.members.push(Member {
+            id,
+            conn,
+            streams: 0,
+            limit: None,
+            suspect: false,
+            has_served: false,
+            idle_since: now,
+            expires_at,
+        });
         self.wake();
         id
     }
@@ -307,7 +316,7 @@ mod tests {
         /// The connection on which there is a place, else the ticket in line.
         fn take(&mut self, ticket: &mut Option<u64>) -> Option<u32> {
             match self.places.take(ticket, Waker::noop(), self.now) {
-                Taken::Place(id, ()) => Some(id),
+                Taken::Place(id, (), _) => Some(id),
                 Taken::Wait => None,
                 Taken::Failed(why) => panic!("{why}"),
             }
