@@ -42,6 +42,8 @@ pub struct Exchange {
     pub request_id: Vec<u8>,
     /// The trace that this request belongs to.
     pub trace: TraceContext,
+    /// The origin whose pages may read the answer, `*` for all; empty for none.
+    pub(crate) allowed_origin: Vec<u8>,
     /// What the client wants the connection to become.
     pub upgrade: Option<Upgrade>,
     /// How the request's body is delimited.
@@ -147,6 +149,7 @@ impl Exchange {
             scheme: "http",
             request_id: Vec::new(),
             trace: TraceContext::default(),
+            allowed_origin: Vec::new(),
             upgrade: None,
             framing: Body::Empty,
             persistent: false,
@@ -177,6 +180,7 @@ impl Exchange {
         self.client = None;
         self.scheme = "http";
         self.request_id.clear();
+        self.allowed_origin.clear();
         self.upgrade = None;
         self.framing = Body::Empty;
         self.persistent = false;

@@ -22,6 +22,7 @@ mod template;
 mod trailers;
 mod transfer;
 mod trust;
+mod vary;
 mod wire;
 mod worker;
 
@@ -31,9 +32,9 @@ pub use action::{
 pub use former::FormerPlanes;
 pub use plane::{Limits, ListenerPlan, Plane, PlanePlan, Route, RoutePlan, Timeouts};
 pub use policy::{
-    BodyLimitPlan, FieldChanges, HeadersPlan, HostRewrite, IpRule, IpRulesPlan, PathRewrite, Policy,
-    PolicyPlan, RewritePlan, SecurityHeadersPlan, SecurityPreset, StatusPlan, WebSocketOriginsPlan,
-    policy_kinds,
+    BodyLimitPlan, CorsPlan, FieldChanges, Flow, Granted, HeadersPlan, HostRewrite, IpRule, IpRulesPlan,
+    OriginPattern, Origins, PathRewrite, Policy, PolicyPlan, RewritePlan, SecurityHeadersPlan,
+    SecurityPreset, StatusPlan, WebSocketOriginsPlan, policy_kinds,
 };
 pub use reject::Reject;
 pub use server::serve;

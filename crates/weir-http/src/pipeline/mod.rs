@@ -20,6 +20,7 @@ use crate::connection::{Connection, Patience};
 use crate::exchange::Exchange;
 use crate::forward::{self, Forwarded};
 use crate::plane::{Plane, Route};
+use crate::policy::Flow;
 use crate::reject::Reject;
 use crate::transfer::{Sink, Transfer};
 
@@ -96,7 +97,8 @@ async fn decide(
     let mut passed = 0;
     let answer = match pass(exchange, route, &mut passed) {
         Err(reject) => refuse(exchange, reject),
-        Ok(()) => act(connection, exchange, body, plane, route).await,
+        Ok(Flow::Answer(body)) => Answer::Local { body, close: false },
+        Ok(Flow::Continue) => act(connection, exchange, body, plane, route).await,
     };
     if !matches!(answer, Answer::Gone) {
         for policy in route.policies[..passed].iter().rev() {
@@ -106,13 +108,16 @@ async fn decide(
     answer
 }
 
-/// Runs the request phases; `passed` counts those that will see the answer.
-fn pass(exchange: &mut Exchange, route: &Route, passed: &mut usize) -> Result<(), Reject> {
+/// Runs the request phases, until one answers; `passed` counts those that will see the answer.
+fn pass(exchange: &mut Exchange, route: &Route, passed: &mut usize) -> Result<Flow, Reject> {
     for policy in &route.policies {
         *passed += 1;
-        policy.on_request(exchange)?;
+        let flow = policy.on_request(exchange)?;
+        if flow != Flow::Continue {
+            return Ok(flow);
+        }
     }
-    Ok(())
+    Ok(Flow::Continue)
 }
 
 async fn act(

@@ -3,6 +3,7 @@
 //! One folder each. A policy's plan is checked when the configuration is; compiling it cannot fail.
 
 mod body_limit;
+mod cors;
 mod headers;
 mod ip_rules;
 mod registry;
@@ -12,6 +13,7 @@ mod status;
 mod websocket_origins;
 
 pub use body_limit::BodyLimitPlan;
+pub use cors::{CorsPlan, Granted, OriginPattern, Origins};
 pub use headers::{FieldChanges, HeadersPlan};
 pub use ip_rules::{IpRule, IpRulesPlan};
 pub use registry::policy_kinds;
@@ -24,6 +26,15 @@ use crate::exchange::Exchange;
 use crate::reject::Reject;
 use crate::trailers::Trailers;
 
+/// What becomes of a request that a policy has looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// It goes on.
+    Continue,
+    /// The policy answers it: the head stands in the exchange, and this is the body.
+    Answer(Vec<u8>),
+}
+
 /// A policy as it runs. Neither phase waits, so neither costs an allocation.
 pub trait Policy: Send + Sync {
     /// The policy's name in the configuration.
@@ -33,10 +44,11 @@ pub trait Policy: Send + Sync {
     ///
     /// # Errors
     ///
-    /// A [`Reject`] ends the request; the policies before this one still see the answer.
-    fn on_request(&self, exchange: &mut Exchange) -> Result<(), Reject> {
+    /// A [`Reject`] ends the request, as an answer of the policy's own does; this policy and those before it still
+    /// see what is answered.
+    fn on_request(&self, exchange: &mut Exchange) -> Result<Flow, Reject> {
         let _ = exchange;
-        Ok(())
+        Ok(Flow::Continue)
     }
 
     /// Looks at the head of the answer before it is sent, in reverse order; also at answers of Weir's own.
@@ -67,9 +79,16 @@ pub enum PolicyPlan {
     WebSocketOrigins(WebSocketOriginsPlan),
     /// Bounds the request's body.
     BodyLimit(BodyLimitPlan),
+    /// Lets pages of other origins read answers.
+    Cors(Box<CorsPlan>),
 }
 
 impl PolicyPlan {
+    /// Whether it answers CORS preflights, so that a route's methods must let them come to it.
+    pub fn answers_preflights(&self) -> bool {
+        matches!(self, Self::Cors(_))
+    }
+
     pub(crate) fn compile(self) -> Box<dyn Policy> {
         match self {
             Self::Headers(plan) => plan,
@@ -79,6 +98,7 @@ impl PolicyPlan {
             Self::IpRules(plan) => Box::new(plan),
             Self::WebSocketOrigins(plan) => Box::new(plan),
             Self::BodyLimit(plan) => Box::new(plan),
+            Self::Cors(plan) => Box::new(plan.compile()),
         }
     }
 }
