@@ -8,6 +8,7 @@
 mod action;
 mod connection;
 mod exchange;
+mod filter;
 mod former;
 mod forward;
 mod pipeline;
@@ -32,9 +33,10 @@ pub use action::{
 pub use former::FormerPlanes;
 pub use plane::{Limits, ListenerPlan, Plane, PlanePlan, Route, RoutePlan, Timeouts};
 pub use policy::{
-    BodyLimitPlan, CorsPlan, FieldChanges, Flow, Granted, HeadersPlan, HostRewrite, IpRule, IpRulesPlan,
-    OriginPattern, Origins, PathRewrite, Policy, PolicyPlan, RewritePlan, SecurityHeadersPlan,
-    SecurityPreset, StatusPlan, WebSocketOriginsPlan, policy_kinds,
+    BodyLimitPlan, Coding, CompressPlan, CorsPlan, FieldChanges, Flow, Granted, GrpcWebPlan, HeadersPlan,
+    HostRewrite, IpRule, IpRulesPlan, Levels, MediaPattern, OriginPattern, Origins, PathRewrite, Policy,
+    PolicyPlan, RewritePlan, SecurityHeadersPlan, SecurityPreset, StatusPlan, WebSocketOriginsPlan,
+    policy_kinds,
 };
 pub use reject::Reject;
 pub use server::serve;

@@ -6,6 +6,7 @@ use weir_base::{ErrorCode, Retry};
 use weir_upstream::{DialError, Outcome, PickError};
 use weir_wire::http1::{ChunkError, FramingError, ResponseError};
 
+use crate::filter::FilterError;
 use crate::transfer::TransferError;
 
 /// Why a request was not answered by an endpoint.
@@ -64,6 +65,8 @@ pub(crate) enum ForwardError {
     RequestMalformed(ChunkError),
     #[error("the request body is not as long as its head says")]
     RequestDisagrees,
+    #[error("the request body is malformed: {0}")]
+    RequestRefused(FilterError),
     #[error("a trailer of the request is not allowed")]
     TrailerDenied,
     #[error("the request body is larger than the limit")]
@@ -106,7 +109,9 @@ impl ForwardError {
             Self::ShuttingDown => ErrorCode::ShuttingDown,
             Self::ClientGone => ErrorCode::ClientGone,
             Self::ClientTimeout => ErrorCode::RequestTimeout,
-            Self::RequestMalformed(_) | Self::RequestDisagrees => ErrorCode::BadRequest,
+            Self::RequestMalformed(_) | Self::RequestDisagrees | Self::RequestRefused(_) => {
+                ErrorCode::BadRequest
+            }
             Self::TrailerDenied => ErrorCode::HeaderDenied,
             Self::BodyTooLarge => ErrorCode::BodyTooLarge,
         }
@@ -133,6 +138,7 @@ impl ForwardError {
             | Self::ClientTimeout
             | Self::RequestMalformed(_)
             | Self::RequestDisagrees
+            | Self::RequestRefused(_)
             | Self::TrailerDenied
             | Self::BodyTooLarge => Retry::Never,
         }
@@ -162,6 +168,7 @@ impl ForwardError {
             | Self::ClientTimeout
             | Self::RequestMalformed(_)
             | Self::RequestDisagrees
+            | Self::RequestRefused(_)
             | Self::TrailerDenied
             | Self::BodyTooLarge => Outcome::Cancelled,
         }
@@ -179,6 +186,7 @@ impl ForwardError {
             TransferError::SourceMalformed(cause) => Some(Self::RequestMalformed(cause)),
             TransferError::TooLarge => Some(Self::BodyTooLarge),
             TransferError::TrailerDenied => Some(Self::TrailerDenied),
+            TransferError::Refused(cause) => Some(Self::RequestRefused(cause)),
             TransferError::SinkFailed(_) => None,
         }
     }

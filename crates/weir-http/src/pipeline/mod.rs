@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use weir_base::ErrorCode;
+use weir_wire::http1::{Body, Known, Method};
 
 use crate::action::Action;
 use crate::connection::{Connection, Patience};
@@ -44,6 +45,28 @@ pub(crate) enum Answer {
     Forwarded(Forwarded),
     /// Nothing: there is nobody to send it to.
     Gone,
+}
+
+impl Answer {
+    /// How long its body is, or would be for a request that is not `HEAD`, where that is known.
+    fn length(&self, exchange: &Exchange) -> Option<u64> {
+        let said = || exchange.response.fields.get(Known::ContentLength).and_then(weir_wire::http1::decimal);
+        match self {
+            Self::Local { body, .. } => Some(body.len() as u64),
+            Self::Forwarded(forwarded) if forwarded.io.is_last() && forwarded.io.is_empty() => match exchange.request.method() {
+                Method::Head => said(),
+                _ => Some(0),
+            },
+            Self::Forwarded(Forwarded { body: Body::Length(length), .. }) => Some(*length),
+            Self::Forwarded(Forwarded { body: Body::Empty, .. })
+                if exchange.request.method() == Method::Head =>
+            {
+                said()
+            }
+            Self::Forwarded(Forwarded { body: Body::Empty, .. }) => Some(0),
+            Self::Forwarded(_) | Self::Gone => None,
+        }
+    }
 }
 
 /// Serves one request whose head was read, or answers why it cannot be.
@@ -101,6 +124,7 @@ async fn decide(
         Ok(Flow::Continue) => act(connection, exchange, body, plane, route).await,
     };
     if !matches!(answer, Answer::Gone) {
+        exchange.body_length = answer.length(exchange);
         for policy in route.policies[..passed].iter().rev() {
             policy.on_response(exchange);
         }
@@ -134,6 +158,7 @@ async fn act(
             let total = deadline(exchange, route);
             body.set_limit(exchange.body_bytes_max);
             body.guard_trailers(&route.info.request_trailers);
+            body.filter_by(exchange.request_filter.take());
             match forward::forward(connection, exchange, body, plane, split, total).await {
                 Ok(forwarded) => Answer::Forwarded(forwarded),
                 Err(error) if error.code() == ErrorCode::ClientGone => {

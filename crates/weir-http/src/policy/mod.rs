@@ -3,7 +3,9 @@
 //! One folder each. A policy's plan is checked when the configuration is; compiling it cannot fail.
 
 mod body_limit;
+mod compress;
 mod cors;
+mod grpc_web;
 mod headers;
 mod ip_rules;
 mod registry;
@@ -13,7 +15,9 @@ mod status;
 mod websocket_origins;
 
 pub use body_limit::BodyLimitPlan;
+pub use compress::{Coding, CompressPlan, Levels, MediaPattern};
 pub use cors::{CorsPlan, Granted, OriginPattern, Origins};
+pub use grpc_web::GrpcWebPlan;
 pub use headers::{FieldChanges, HeadersPlan};
 pub use ip_rules::{IpRule, IpRulesPlan};
 pub use registry::policy_kinds;
@@ -81,6 +85,10 @@ pub enum PolicyPlan {
     BodyLimit(BodyLimitPlan),
     /// Lets pages of other origins read answers.
     Cors(Box<CorsPlan>),
+    /// Compresses answers.
+    Compress(CompressPlan),
+    /// Lets browsers call gRPC services.
+    GrpcWeb(GrpcWebPlan),
 }
 
 impl PolicyPlan {
@@ -99,6 +107,8 @@ impl PolicyPlan {
             Self::WebSocketOrigins(plan) => Box::new(plan),
             Self::BodyLimit(plan) => Box::new(plan),
             Self::Cors(plan) => Box::new(plan.compile()),
+            Self::Compress(plan) => Box::new(plan),
+            Self::GrpcWeb(plan) => Box::new(plan),
         }
     }
 }

@@ -3,7 +3,8 @@ use std::sync::LazyLock;
 use weir_config::{KindRow, Node};
 
 use super::{
-    PolicyPlan, body_limit, cors, headers, ip_rules, rewrite, security_headers, status, websocket_origins,
+    PolicyPlan, body_limit, compress, cors, grpc_web, headers, ip_rules, rewrite, security_headers, status,
+    websocket_origins,
 };
 use crate::spec::Scope;
 
@@ -14,7 +15,7 @@ pub(crate) struct PolicyKind {
 }
 
 /// Every policy. Without its line here and its folder, a policy is gone.
-static POLICIES: [PolicyKind; 8] = [
+static POLICIES: [PolicyKind; 10] = [
     headers::KIND,
     security_headers::KIND,
     rewrite::KIND,
@@ -23,6 +24,8 @@ static POLICIES: [PolicyKind; 8] = [
     websocket_origins::KIND,
     body_limit::KIND,
     cors::KIND,
+    compress::KIND,
+    grpc_web::KIND,
 ];
 
 /// The kinds as the table of a route's `policies` has them.
@@ -50,6 +53,8 @@ impl PolicyPlan {
             Self::WebSocketOrigins(_) => websocket_origins::KIND.row.name,
             Self::BodyLimit(_) => body_limit::KIND.row.name,
             Self::Cors(_) => cors::KIND.row.name,
+            Self::Compress(_) => compress::KIND.row.name,
+            Self::GrpcWeb(_) => grpc_web::KIND.row.name,
         }
     }
 }
@@ -201,6 +206,8 @@ mod tests {
             ("websocket_origins", "websocket_origins: { allow: \"*\" }"),
             ("body_limit", "body_limit: { max: 0 }"),
             ("cors", "cors: { origins: \"*\" }"),
+            ("compress", "compress: {}"),
+            ("grpc_web", "grpc_web: {}"),
         ] {
             assert_eq!(good(text).kind(), name);
         }

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 use weir_base::format_duration;
 use weir_http::{
-    CorsPlan, FieldChanges, Granted, IpRulesPlan, Origins, PathRewrite, PolicyPlan, RedirectPlan,
-    RespondPlan, RewritePlan, SecurityHeadersPlan, SecurityPreset, Template,
+    Coding, CompressPlan, CorsPlan, FieldChanges, Granted, IpRulesPlan, Origins, PathRewrite, PolicyPlan,
+    RedirectPlan, RespondPlan, RewritePlan, SecurityHeadersPlan, SecurityPreset, Template,
 };
 
 use super::secret::{STARS, is_secret, without_secrets};
@@ -20,6 +20,8 @@ pub(super) const fn name(policy: &PolicyPlan) -> &'static str {
         PolicyPlan::WebSocketOrigins(_) => "websocket_origins",
         PolicyPlan::BodyLimit(_) => "body_limit",
         PolicyPlan::Cors(_) => "cors",
+        PolicyPlan::Compress(_) => "compress",
+        PolicyPlan::GrpcWeb(_) => "grpc_web",
     }
 }
 
@@ -40,6 +42,8 @@ pub(super) fn show(policy: &PolicyPlan) -> Value {
         }
         PolicyPlan::BodyLimit(plan) => json!({ "max": plan.bytes_max.bytes() }),
         PolicyPlan::Cors(plan) => cors(plan),
+        PolicyPlan::Compress(plan) => compress(plan),
+        PolicyPlan::GrpcWeb(_) => json!({}),
     };
     json!({ name(policy): settings })
 }
@@ -116,6 +120,15 @@ fn cors(plan: &CorsPlan) -> Value {
         "credentials": plan.credentials,
         "max_age": format_duration(plan.max_age),
         "private_network": plan.private_network,
+    })
+}
+
+fn compress(plan: &CompressPlan) -> Value {
+    json!({
+        "codings": plan.codings.iter().copied().map(Coding::as_str).collect::<Vec<_>>(),
+        "min_bytes": plan.bytes_min.bytes(),
+        "types": plan.types.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "levels": { "zstd": plan.levels.zstd, "br": plan.levels.brotli, "gzip": plan.levels.gzip },
     })
 }
 
