@@ -50,21 +50,20 @@ pub(crate) enum Answer {
 impl Answer {
     /// How long its body is, or would be for a request that is not `HEAD`, where that is known.
     fn length(&self, exchange: &Exchange) -> Option<u64> {
-        let said = || exchange.response.fields.get(Known::ContentLength).and_then(weir_wire::http1::decimal);
-        match self {
-            Self::Local { body, .. } => Some(body.len() as u64),
-            Self::Forwarded(forwarded) if forwarded.io.is_last() && forwarded.io.is_empty() => match exchange.request.method() {
-                Method::Head => said(),
-                _ => Some(0),
-            },
-            Self::Forwarded(Forwarded { body: Body::Length(length), .. }) => Some(*length),
-            Self::Forwarded(Forwarded { body: Body::Empty, .. })
-                if exchange.request.method() == Method::Head =>
-            {
-                said()
+        let forwarded = match self {
+            Self::Local { body, .. } => return Some(body.len() as u64),
+            Self::Forwarded(forwarded) => forwarded,
+            Self::Gone => return None,
+        };
+        match forwarded.body {
+            Body::Length(length) => Some(length),
+            _ if exchange.request.method() == Method::Head => {
+                exchange.response.fields.get(Known::ContentLength).and_then(weir_wire::http1::decimal)
             }
-            Self::Forwarded(Forwarded { body: Body::Empty, .. }) => Some(0),
-            Self::Forwarded(_) | Self::Gone => None,
+            Body::Empty => Some(0),
+            // A stream that ended with its head.
+            _ if forwarded.io.is_last() && forwarded.io.is_empty() => Some(0),
+            Body::Chunked | Body::UntilClose => None,
         }
     }
 }
