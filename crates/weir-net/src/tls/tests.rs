@@ -174,7 +174,9 @@ async fn a_ticket_is_nothing_to_read_and_a_session_goes_on_with_it() {
 
 #[tokio::test]
 async fn an_end_without_a_word_is_no_end() {
-    let (mut server, client) = shaken(&tls13()).await;
+    let (mut server, mut client) = shaken(&tls13()).await;
+    // Its tickets are read, so that the connection is not reset.
+    assert!(client.is_silent());
     let Socket::Tls(mut client) = client else { panic!("it is TLS") };
     client.give_up();
     drop(client);
@@ -384,7 +386,10 @@ async fn a_hello_must_be_whole_in_time_and_within_its_bytes() {
     let second = [&[22, 3, 1, 0x40, 0][..], &[0; 0x4000]].concat();
     long.extend_from_slice(&second);
     assert_eq!(refused(&long, &tls13()).await.reason(), FailureReason::TooLong);
-    assert_eq!(refused(&long[..100], &tls13()).await.reason(), FailureReason::Timeout);
+    assert_eq!(
+        refused(&[22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3], &tls13()).await.reason(),
+        FailureReason::Timeout
+    );
     assert_eq!(refused(b"", &tls13()).await.reason(), FailureReason::Timeout);
 }
 
