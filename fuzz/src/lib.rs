@@ -6,6 +6,7 @@
 mod chunked;
 mod config;
 mod differential;
+mod h2_meter;
 mod hello;
 mod message;
 mod normal;
@@ -15,6 +16,7 @@ mod route;
 pub use chunked::http1_chunked;
 pub use config::config;
 pub use differential::http1_differential;
+pub use h2_meter::h2_meter;
 pub use hello::client_hello;
 pub use message::{http1_request, http1_response};
 pub use normal::{host, normalize_path};
@@ -25,9 +27,10 @@ pub use route::route_match;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("client_hello", client_hello),
     ("config", config),
+    ("h2_meter", h2_meter),
     ("host", host),
     ("http1_chunked", http1_chunked),
     ("http1_differential", http1_differential),

@@ -17,6 +17,7 @@ pub(crate) const NGINX_STREAM: Tool =
 pub(crate) const IPERF3: Tool = Tool { program: "iperf3", package: "iperf3" };
 pub(crate) const HAPROXY: Tool = Tool { program: "haproxy", package: "haproxy" };
 pub(crate) const WRK: Tool = Tool { program: "wrk", package: "wrk" };
+pub(crate) const H2LOAD: Tool = Tool { program: "h2load", package: "nghttp2-client" };
 pub(crate) const VALGRIND: Tool = Tool { program: "valgrind", package: "valgrind" };
 
 /// Where Debian puts programs; `/usr/sbin` is often missing from a user's PATH.

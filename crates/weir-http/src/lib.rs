@@ -10,7 +10,6 @@ mod connection;
 mod exchange;
 mod former;
 mod forward;
-mod io;
 mod pipeline;
 mod plane;
 mod policy;
@@ -22,6 +21,7 @@ mod template;
 mod trailers;
 mod transfer;
 mod trust;
+mod wire;
 mod worker;
 
 pub use action::{

@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use http::HeaderValue;
 use weir_net::{Hoard, ListenerState, Socket, Worker};
 use weir_task::{Live, LiveCache, Snapshot};
 use weir_telemetry::AccessBuffer;
@@ -35,9 +36,23 @@ pub struct HttpWorker {
     exchanges: Mutex<Vec<Box<Exchange>>>,
     pool: Mutex<Pool<Socket>>,
     access: Mutex<AccessBuffer>,
-    date: Mutex<String>,
+    date: Mutex<Date>,
     /// Endpoints that said what nobody had asked, and until when their connections are used only once.
     distrusted: Mutex<Vec<(u32, Instant)>>,
+}
+
+/// The time, as `Date` tells it.
+struct Date {
+    text: String,
+    value: HeaderValue,
+}
+
+impl Date {
+    fn now() -> Self {
+        let text = httpdate::fmt_http_date(SystemTime::now());
+        let value = HeaderValue::try_from(text.as_str()).expect("a date has no byte that a value may not");
+        Self { text, value }
+    }
 }
 
 /// Unused exchanges that a worker keeps.
@@ -67,7 +82,7 @@ impl HttpWorker {
             exchanges: Mutex::default(),
             pool: Mutex::new(Pool::new()),
             access: Mutex::new(access),
-            date: Mutex::new(httpdate::fmt_http_date(SystemTime::now())),
+            date: Mutex::new(Date::now()),
             distrusted: Mutex::default(),
         });
         let hoard: Weak<dyn Hoard> = Arc::<Self>::downgrade(&worker);
@@ -88,7 +103,7 @@ impl HttpWorker {
             ticks.tick().await;
             round = round.wrapping_add(1);
             locked(&self.access).flush();
-            *locked(&self.date) = httpdate::fmt_http_date(SystemTime::now());
+            *locked(&self.date) = Date::now();
             locked(&self.plane).refresh(&self.shared.live);
             if round.is_multiple_of(5) {
                 let expired = locked(&self.pool).sweep(Instant::now(), |_| false);
@@ -170,7 +185,12 @@ impl HttpWorker {
 
     /// Appends the value of a `Date` field; renewed by the worker's tick.
     pub(crate) fn write_date(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(locked(&self.date).as_bytes());
+        out.extend_from_slice(locked(&self.date).text.as_bytes());
+    }
+
+    /// The same as a value to send in a frame; copying it copies no bytes.
+    pub(crate) fn date(&self) -> HeaderValue {
+        locked(&self.date).value.clone()
     }
 
     /// Ends what a new configuration no longer wants: idle connections to endpoints other than these.

@@ -131,6 +131,13 @@ pub enum Reason {
         /// The first entry's value as it stands in the request; none where there is no such entry.
         got: Option<String>,
     },
+    /// A client that accepts nothing of what is offered.
+    Accept {
+        /// The rule's.
+        wanted: Vec<String>,
+        /// The request's.
+        got: String,
+    },
 }
 
 /// What puts the winner before another rule that matches.
@@ -142,6 +149,8 @@ pub enum Advantage {
     Path,
     /// More further matchers.
     Matchers,
+    /// The client would rather accept what it offers.
+    Accept,
     /// A higher priority.
     Priority,
     /// Nothing that is configured: expressions that differ are tried in one fixed order.
@@ -190,7 +199,7 @@ fn miss(
     let fit = fit::fit(candidate, request);
     let rule = &candidate.rule;
     let reason = match (fit.refusal, &rule.host, &rule.path) {
-        (None, ..) => Reason::Outranked(advantage(winner?, candidate)),
+        (None, ..) => Reason::Outranked(advantage(winner?, candidate, request)),
         (Some(Refusal::Host), Some(wanted), _) => {
             Reason::Host { wanted: wanted.clone(), got: text(request.host) }
         }
@@ -230,12 +239,23 @@ fn miss(
             let got = crate::request::query_value(name, request.query).map(text);
             Reason::Query { name: name.to_owned(), wanted: wanted.clone(), got }
         }
+        (Some(Refusal::Accept), ..) => {
+            let mut got = Vec::new();
+            request.fields.any("accept", &mut |value| {
+                got.push(text(value));
+                false
+            });
+            Reason::Accept {
+                wanted: rule.accept.iter().map(ToString::to_string).collect(),
+                got: got.join(", "),
+            }
+        }
     };
     Some((fit.distance?, NearMiss { id: rule.id, rank: Rank::of(candidate), reason }))
 }
 
 /// What puts `winner` before `other`, both of which match.
-fn advantage(winner: &Candidate, other: &Candidate) -> Advantage {
+fn advantage(winner: &Candidate, other: &Candidate, request: &RequestView<'_>) -> Advantage {
     let (ours, theirs) = (&winner.rule, &other.rule);
     if ours.host != theirs.host {
         Advantage::Host
@@ -243,6 +263,8 @@ fn advantage(winner: &Candidate, other: &Candidate) -> Advantage {
         Advantage::Path
     } else if ours.matcher_count() != theirs.matcher_count() {
         Advantage::Matchers
+    } else if winner.quality(request) != other.quality(request) {
+        Advantage::Accept
     } else if ours.priority != theirs.priority {
         Advantage::Priority
     } else {

@@ -2,6 +2,7 @@
 
 mod expression;
 mod host;
+mod media;
 mod method;
 mod path;
 
@@ -9,6 +10,7 @@ use std::ops::Range;
 
 pub use expression::{EXPRESSION_BYTES_MAX, Expression};
 pub use host::HostPattern;
+pub use media::MediaRange;
 pub use method::Method;
 pub use path::{PARAMS_MAX, PathPattern, SEGMENTS_MAX, Segment};
 
@@ -94,6 +96,9 @@ pub enum PatternErrorKind {
     /// A method that is no token.
     #[error("a method is letters, digits and `-`")]
     InvalidMethod,
+    /// Neither a media type nor all of one type.
+    #[error("a media type is `TYPE/SUBTYPE` or `TYPE/*`")]
+    InvalidMediaType,
     /// A known method in lower case.
     #[error("methods are case-sensitive")]
     MethodCase {
@@ -131,6 +136,11 @@ impl PatternErrorKind {
             }
             Self::ExpressionTooLarge => "use smaller counted repetitions such as `{1,100}`".into(),
             Self::InvalidMethod => "write for example `GET`".into(),
+            Self::InvalidMediaType => {
+                "write for example `application/json` or `text/*`, without parameters; leave `accept` out to match every \
+                 request"
+                    .into()
+            }
             Self::MethodCase { upper } => format!("write `{upper}`"),
         }
     }

@@ -132,10 +132,12 @@ fn signature(candidate: &Candidate) -> String {
     let mut headers: Vec<String> =
         rule.headers.iter().map(|(name, test)| format!("{} {test:?}", name.to_ascii_lowercase())).collect();
     let mut query: Vec<String> = rule.query.iter().map(|(name, test)| format!("{name} {test:?}")).collect();
+    let mut accept: Vec<&_> = rule.accept.iter().collect();
     params.sort_unstable();
+    accept.sort_unstable();
     headers.sort_unstable();
     query.sort_unstable();
-    format!("{params:?} {headers:?} {query:?}")
+    format!("{params:?} {headers:?} {query:?} {accept:?}")
 }
 
 fn judge_neighbours(

@@ -2,6 +2,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::accept::{self, QUALITY_MAX, Quality};
 use crate::hash::Fx;
 use crate::problem::{self, RuleProblem};
 use crate::request::{Params, RequestView};
@@ -111,14 +112,41 @@ impl RouteTable {
     }
 
     fn lookup_host(&self, host: &HostRules, request: &RequestView<'_>, params: &mut Params) -> Option<u32> {
-        let mut admits = |id: u32, spans: &[(u32, u32)]| self.candidates[id as usize].admits(request, spans);
+        let judge = |id: u32, spans: &[(u32, u32)]| self.candidates[id as usize].judge(request, spans).ok();
+        let mut choose = |group: &[u32], spans: &[(u32, u32)]| {
+            self.best(group.iter().map(|id| (*id, id)), |id| judge(*id, spans))
+        };
         host.trie
-            .find(request.path, &mut params.spans, &mut admits)
+            .find(request.path, &mut params.spans, &mut choose)
             .or_else(|| {
-                let tried = host.expressions.iter().filter(|(_, id)| admits(*id, &[]));
-                tried.into_iter().find(|(expression, _)| expression.is_match(request.path)).map(|(_, id)| *id)
+                self.best(host.expressions.iter().map(|rule| (rule.1, rule)), |(expression, id)| {
+                    judge(*id, &[]).filter(|_| expression.is_match(request.path))
+                })
             })
-            .or_else(|| host.pathless.iter().copied().find(|id| admits(*id, &[])))
+            .or_else(|| choose(&host.pathless, &[]))
+    }
+
+    /// Of rules in the order in which they are tried the one that wins: the first with the most matchers that hold,
+    /// unless the client would rather accept what another of as many offers.
+    #[inline]
+    fn best<T>(
+        &self,
+        rules: impl Iterator<Item = (u32, T)>,
+        mut judge: impl FnMut(T) -> Option<Quality>,
+    ) -> Option<u32> {
+        let mut best: Option<(u32, Quality)> = None;
+        for (id, rule) in rules {
+            let matchers = |id: u32| self.candidates[id as usize].rule.matcher_count();
+            if best.is_some_and(|(found, _)| matchers(found) > matchers(id)) {
+                break;
+            }
+            match judge(rule) {
+                Some(QUALITY_MAX) => return Some(id),
+                Some(quality) if best.is_none_or(|(_, most)| quality > most) => best = Some((id, quality)),
+                _ => {}
+            }
+        }
+        best.map(|(id, _)| id)
     }
 
     /// All rules, in the order in which they are tried.
@@ -141,35 +169,56 @@ fn host_rules<'t>(hosts: &'t mut HashMap<Box<[u8]>, HostRules, Fx>, name: &str) 
 }
 
 impl Candidate {
+    /// How much the client wants what the rule offers, or the first further matcher that does not hold.
     #[inline]
-    fn admits(&self, request: &RequestView<'_>, spans: &[(u32, u32)]) -> bool {
-        self.is_plain || self.refusal(request, spans).is_none()
+    pub(crate) fn judge(
+        &self,
+        request: &RequestView<'_>,
+        spans: &[(u32, u32)],
+    ) -> Result<Quality, Refusal<'_>> {
+        if self.is_plain { Ok(QUALITY_MAX) } else { self.judge_matchers(request, spans) }
     }
 
-    /// The first further matcher that does not hold.
-    pub(crate) fn refusal(&self, request: &RequestView<'_>, spans: &[(u32, u32)]) -> Option<Refusal<'_>> {
+    fn judge_matchers(
+        &self,
+        request: &RequestView<'_>,
+        spans: &[(u32, u32)],
+    ) -> Result<Quality, Refusal<'_>> {
         let rule = &self.rule;
         if !rule.listeners.is_empty() && !rule.listeners.contains(&request.listener) {
-            return Some(Refusal::Listener);
+            return Err(Refusal::Listener);
         }
-        if !rule.methods.is_empty()
-            && !rule.methods.iter().any(|method| method.as_str().as_bytes() == request.method)
-        {
-            return Some(Refusal::Method);
+        if !rule.takes_method(request) {
+            return Err(Refusal::Method);
         }
         for (name, expression) in &rule.params {
             let value = self.param(name, spans, request.path);
             if !value.is_some_and(|value| expression.is_match(value)) {
-                return Some(Refusal::Param(name));
+                return Err(Refusal::Param(name));
             }
         }
         for (name, test) in &rule.headers {
             if !test.holds_for_field(name, request.fields) {
-                return Some(Refusal::Header(name));
+                return Err(Refusal::Header(name));
             }
         }
         let failing = rule.query.iter().find(|(name, test)| !test.holds_for_query(name, request.query));
-        failing.map(|(name, _)| Refusal::Query(name))
+        if let Some((name, _)) = failing {
+            return Err(Refusal::Query(name));
+        }
+        match self.quality(request) {
+            0 => Err(Refusal::Accept),
+            quality => Ok(quality),
+        }
+    }
+
+    /// How much the client wants what the rule offers, whatever else it asks.
+    pub(crate) fn quality(&self, request: &RequestView<'_>) -> Quality {
+        if self.rule.accept.is_empty() {
+            QUALITY_MAX
+        } else {
+            accept::quality(&self.rule.accept, request.fields)
+        }
     }
 
     /// The value of a path parameter.
@@ -197,6 +246,8 @@ pub enum Refusal<'a> {
     Header(&'a str),
     /// A query entry.
     Query(&'a str),
+    /// What is accepted.
+    Accept,
 }
 
 /// What stands behind each dot of a host name, the longest first, as far as some wildcard may have as many labels.

@@ -67,8 +67,8 @@ impl Default for Trie {
     }
 }
 
-/// Asks whether a rule's further matchers hold, given what its path parameters are.
-type Admits<'a> = dyn FnMut(u32, &[(u32, u32)]) -> bool + 'a;
+/// Chooses of the rules of one pattern, given what its path parameters are.
+type Choose<'a> = dyn FnMut(&[u32], &[(u32, u32)]) -> Option<u32> + 'a;
 
 impl Trie {
     /// Adds a rule; of rules with the same pattern the one that was added first is tried first.
@@ -116,16 +116,16 @@ impl Trie {
         &self.nodes[0].rest
     }
 
-    /// The first rule, segment by segment literal before parameter before rest, that matches and is admitted.
+    /// The first rule, segment by segment literal before parameter before rest, that matches and is chosen.
     ///
     /// A node is reached from its parent only, with the segment that its depth says, so no node is visited twice.
     pub(crate) fn find(
         &self,
         path: &[u8],
         spans: &mut [(u32, u32); PARAMS_MAX],
-        admits: &mut Admits<'_>,
+        choose: &mut Choose<'_>,
     ) -> Option<u32> {
-        self.walk(0, path, 0, 0, spans, admits)
+        self.walk(0, path, 0, 0, spans, choose)
     }
 
     /// `at` is where the slash before the next segment stands, or the path's length behind its last segment.
@@ -136,17 +136,17 @@ impl Trie {
         at: usize,
         bound: usize,
         spans: &mut [(u32, u32); PARAMS_MAX],
-        admits: &mut Admits<'_>,
+        choose: &mut Choose<'_>,
     ) -> Option<u32> {
         let node = &self.nodes[node];
         if at >= path.len() {
-            let leaf = node.leaf.iter().copied().find(|rule| admits(*rule, &spans[..bound]));
-            return leaf.or_else(|| self.rest(node, path, at, bound, spans, admits));
+            let leaf = choose(&node.leaf, &spans[..bound]);
+            return leaf.or_else(|| self.rest(node, path, at, bound, spans, choose));
         }
         let start = at + 1;
         let end = memchr::memchr(b'/', &path[start..]).map_or(path.len(), |length| start + length);
         if let Some(child) = node.literals.get(&path[start..end])
-            && let Some(found) = self.walk(child as usize, path, end, bound, spans, admits)
+            && let Some(found) = self.walk(child as usize, path, end, bound, spans, choose)
         {
             return Some(found);
         }
@@ -155,11 +155,11 @@ impl Trie {
             && bound < PARAMS_MAX
         {
             spans[bound] = (start as u32, end as u32);
-            if let Some(found) = self.walk(child as usize, path, end, bound + 1, spans, admits) {
+            if let Some(found) = self.walk(child as usize, path, end, bound + 1, spans, choose) {
                 return Some(found);
             }
         }
-        self.rest(node, path, start, bound, spans, admits)
+        self.rest(node, path, start, bound, spans, choose)
     }
 
     fn rest(
@@ -169,12 +169,12 @@ impl Trie {
         start: usize,
         bound: usize,
         spans: &mut [(u32, u32); PARAMS_MAX],
-        admits: &mut Admits<'_>,
+        choose: &mut Choose<'_>,
     ) -> Option<u32> {
         if node.rest.is_empty() || bound == PARAMS_MAX {
             return None;
         }
         spans[bound] = (start.min(path.len()) as u32, path.len() as u32);
-        node.rest.iter().copied().find(|rule| admits(*rule, &spans[..=bound]))
+        choose(&node.rest, &spans[..=bound])
     }
 }

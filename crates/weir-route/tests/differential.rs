@@ -36,6 +36,10 @@ fn words() -> impl Strategy<Value = String> {
         1 => Just("q:k=v"),
         1 => Just("l=1"),
         1 => Just("h:x=2 m=POST"),
+        1 => Just("a=t/h"),
+        1 => Just("a=t/*"),
+        1 => Just("a=t/h,a/j"),
+        1 => Just("a=a/j"),
     ];
     let param = select(vec!["", "", "", "p:p0=[ab]", "p:p1=cc"]);
     (hosts, path, more, param, 0..4i32).prop_map(|(host, path, more, param, priority)| {
@@ -48,7 +52,17 @@ fn words() -> impl Strategy<Value = String> {
 fn requests() -> impl Strategy<Value = Request> {
     let host = select(vec!["", "a.b.c", "x.b.c", "x.y.b.c", "b.c", "x.c", "c", "z"]);
     let path = prop::collection::vec(select(vec!["a", "b", "cc", "a.b", "zz", ""]), 1..5);
-    let fields = select(vec!["", "x:1", "x:2", "x:1 y:q", "x:9 x:2"]);
+    let fields = select(vec![
+        "",
+        "x:1",
+        "x:2",
+        "x:1 y:q",
+        "x:9 x:2",
+        "accept:t/h;q=0.5,a/j",
+        "accept:t/*;q=0.2 accept:*/*;q=0.1",
+        "accept:t/h;q=0,*/*",
+        "accept:a/j;q=0.2,t/h;q=0.2",
+    ]);
     let query = select(vec!["", "k=v", "k=w", "j&k=v", "k"]);
     (host, path, select(vec!["GET", "POST", "PUT"]), fields, query, 0..3u32).prop_map(
         |(host, path, method, fields, query, listener)| Request {
@@ -81,14 +95,14 @@ proptest! {
         let mut params = Params::default();
         for request in asked {
             let mut matching: Vec<&Rule> = rules.iter().filter(|rule| matches(rule, &request)).collect();
-            matching.sort_by_key(|rule| rank(rule));
+            matching.sort_by_key(|rule| rank(rule, &request));
             let found = table.lookup(&request.view(), &mut params);
             let best = matching.first().copied();
             let winner = rules.iter().find(|rule| Some(rule.id) == found);
             prop_assert_eq!(found.is_some(), best.is_some(), "{:?} in {:?}", &request, &texts);
             // Expressions and repeated field lines may leave several of one rank: each of them is right.
             let good = match (winner, best) {
-                (Some(winner), Some(best)) => matching.contains(&winner) && rank(winner) == rank(best),
+                (Some(winner), Some(best)) => matching.contains(&winner) && rank(winner, &request) == rank(best, &request),
                 _ => true,
             };
             prop_assert!(good, "{:?} won, not {:?}, for {:?}", winner, best, &request);
@@ -113,7 +127,7 @@ proptest! {
             let weir_route::RuleProblem::Unreachable { rule: dead, .. } = problem else { continue };
             for request in &asked {
                 let mut matching: Vec<&Rule> = rules.iter().filter(|rule| matches(rule, request)).collect();
-                matching.sort_by_key(|rule| rank(rule));
+                matching.sort_by_key(|rule| rank(rule, request));
                 prop_assert!(matching.first().is_none_or(|rule| rule.id != dead), "{dead} of {texts:?}");
             }
         }

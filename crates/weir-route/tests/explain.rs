@@ -34,9 +34,10 @@ fn each_refusal_names_what_was_wanted_and_what_came() {
         ("path=/a h:x-env=canary", "wants header x-env to be `canary`, got `blue`"),
         ("path=/a h:x-none=?", "wants header x-none to be there, got none"),
         ("path=/a q:debug=~[01]", "wants query entry debug to match `[01]`, got `2`"),
+        ("path=/a a=text/*,a/b", "wants a client that accepts text/* or a/b, got `a/c;q=0.5`"),
     ];
     for (words, wanted) in cases {
-        let found = explain(&[words], "GET 1@a.example/a?debug=2 x-env:blue");
+        let found = explain(&[words], "GET 1@a.example/a?debug=2 x-env:blue accept:a/c;q=0.5");
         assert_eq!(found.winner, None);
         assert_eq!(found.near_misses[0].reason.to_string(), wanted);
     }
@@ -48,11 +49,12 @@ fn what_matches_too_says_what_the_winner_has_over_it() {
         ("path=/a/* host=a.example", "path=/a", Advantage::Host),
         ("path=/a", "path=/:x", Advantage::Path),
         ("path=/a m=GET", "path=/a", Advantage::Matchers),
+        ("path=/a a=a/b", "path=/a a=a/c prio=1", Advantage::Accept),
         ("path=/a h:x=? prio=1", "path=/a h:y=?", Advantage::Priority),
         ("path=/a h:x=~[0-9]", "path=/a h:x=~1", Advantage::Order),
     ];
     for (winner, other, wanted) in cases {
-        let found = explain(&[winner, other], "GET a.example/a x:1 y:1");
+        let found = explain(&[winner, other], "GET a.example/a x:1 y:1 accept:a/b,a/c;q=0.1");
         assert_eq!(found.winner.unwrap().id, 0, "{winner}");
         assert_eq!(found.near_misses[0].reason, Reason::Outranked(wanted), "{winner}");
     }

@@ -267,3 +267,42 @@ fn the_order_in_which_routes_are_written_decides_nothing() {
         }
     }
 }
+
+#[test]
+fn of_routes_that_offer_media_types_the_one_that_the_client_would_rather_have_wins() {
+    let rules =
+        &["path=/a a=text/html prio=1", "path=/a a=application/json", "path=/a h:x=1", "path=/b a=text/*"];
+    expect(
+        rules,
+        &[
+            ("GET /a", 0),
+            ("GET /a accept:*/*", 0),
+            ("GET /a accept:text/html;q=0.5,application/json", 1),
+            ("GET /a accept:application/json;q=0.5 accept:text/*;q=0.4", 1),
+            ("GET /a accept:text/html;q=0,*/*", 1),
+            ("GET /a accept:image/png", NONE),
+            ("GET /a accept:image/png x:1", 2),
+            ("GET /a accept:text/html;q=0.9 x:1", 2),
+            ("GET /b accept:text/plain", 3),
+            ("GET /b accept:text/*;q=0", NONE),
+        ],
+    );
+}
+
+#[test]
+fn a_preflight_takes_the_route_of_the_method_that_it_asks_for() {
+    let rules = &["path=/a m=GET preflights=", "path=/a m=POST", "path=/a", "path=/b m=PUT,GET preflights="];
+    expect(
+        rules,
+        &[
+            ("OPTIONS /a origin:x access-control-request-method:GET", 0),
+            ("OPTIONS /a origin:x access-control-request-method:POST", 2),
+            ("OPTIONS /a access-control-request-method:GET", 2),
+            ("POST /a origin:x access-control-request-method:GET", 1),
+            ("OPTIONS /a origin:x", 2),
+            ("OPTIONS /b origin:x access-control-request-method:PUT", 3),
+            ("OPTIONS /b origin:x access-control-request-method:put", NONE),
+            ("OPTIONS /b origin:x", NONE),
+        ],
+    );
+}

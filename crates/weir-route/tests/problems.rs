@@ -40,6 +40,9 @@ fn rules_that_nothing_orders_and_that_can_both_match_tie() {
         &["host=EXAMPLE.com.", "host=example.com"],
         &["path=/:a/:b p:a=x", "path=/:b/:a p:a=x"],
         &["path=/a h:X-Env=1", "path=/a h:x-env=1"],
+        &["path=/a a=text/html", "path=/a a=application/json"],
+        &["path=/a a=text/html", "path=/a m=GET"],
+        &["path=/a m=GET preflights=", "path=/a m=OPTIONS"],
     ];
     for words in tied {
         assert_eq!(problems(rules(words)), [tie(0, 1)], "{words:?}");
@@ -54,6 +57,10 @@ fn rules_that_cannot_both_match_or_that_are_ordered_do_not_tie() {
         &["path=/a h:X=1", "path=/a h:x=2"],
         &["path=/a q:x=1", "path=/a q:x=~[a-z]"],
         &["path=/a m=GET", "path=/a m=POST"],
+        &["path=/a m=GET preflights=", "path=/a m=POST preflights="],
+        &["path=/a a=text/html", "path=/a a=application/json prio=1"],
+        &["path=/a a=text/html prio=1", "path=/a a=text/*"],
+        &["path=/a a=text/html", "path=/a"],
         &["path=/a l=1", "path=/a l=2"],
         &["path=/a", "path=/a/"],
         &["path=/a host=a.example", "path=/a host=*.example"],

@@ -8,8 +8,28 @@ use super::entry::{Entry, Kind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plane {
     Http1,
+    Tls,
+    Http2,
     Tcp,
     Udp,
+}
+
+impl Plane {
+    /// The name on the command line and in templates.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::Tls => "tls",
+            Self::Http2 => "http2",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// Whether HTTP requests are sent, by whatever version.
+    pub(super) fn is_http(self) -> bool {
+        matches!(self, Self::Http1 | Self::Tls | Self::Http2)
+    }
 }
 
 /// One question the bench answers.
@@ -29,6 +49,24 @@ pub(super) enum Case {
     Routes,
     /// Resident memory over time, under load, reloads and held streams
     Soak,
+    /// CPU per full TLS 1.3 handshake: P-256, X25519
+    TlsP256,
+    /// The same with RSA-2048
+    TlsRsa,
+    /// The same with P-256 and X25519MLKEM768
+    TlsHybrid,
+    /// CPU per GET with a 128-byte body over kept TLS connections, 64 of them
+    TlsGet128,
+    /// CPU per GB with 1 MiB bodies over TLS
+    TlsBody1m,
+    /// Resident memory per idle TLS connection
+    TlsIdle,
+    /// Start and handshakes with 10,000 certificates and with one
+    TlsCertificates,
+    /// CPU per GET with a 128-byte body over HTTP/2: 8 connections, 32 streams on each, to HTTP/1.1
+    H2Get128,
+    /// CPU per unary gRPC call, HTTP/2 on both sides, 8 connections, 32 streams on each
+    H2Grpc,
     /// CPU per GB of one stream of iperf3
     TcpBulk,
     /// The same with 100 streams, whose pipes are more than an unprivileged user may have
@@ -56,6 +94,15 @@ impl Case {
             Self::Idle => "idle",
             Self::Routes => "routes",
             Self::Soak => "soak",
+            Self::TlsP256 => "tls-p256",
+            Self::TlsRsa => "tls-rsa",
+            Self::TlsHybrid => "tls-hybrid",
+            Self::TlsGet128 => "tls-get128",
+            Self::TlsBody1m => "tls-body1m",
+            Self::TlsIdle => "tls-idle",
+            Self::TlsCertificates => "tls-certificates",
+            Self::H2Get128 => "h2-get128",
+            Self::H2Grpc => "h2-grpc",
             Self::TcpBulk => "tcp-bulk",
             Self::TcpBulkMany => "tcp-bulk-many",
             Self::TcpExchange => "tcp-exchange",
@@ -72,8 +119,21 @@ impl Case {
                 Plane::Tcp
             }
             Self::UdpEcho | Self::UdpSessions => Plane::Udp,
+            Self::TlsP256
+            | Self::TlsRsa
+            | Self::TlsHybrid
+            | Self::TlsGet128
+            | Self::TlsBody1m
+            | Self::TlsIdle
+            | Self::TlsCertificates => Plane::Tls,
+            Self::H2Get128 | Self::H2Grpc => Plane::Http2,
             _ => Plane::Http1,
         }
+    }
+
+    /// Whether what is counted are handshakes.
+    pub(super) fn is_handshakes(self) -> bool {
+        matches!(self, Self::TlsP256 | Self::TlsRsa | Self::TlsHybrid | Self::TlsCertificates)
     }
 
     /// Every case of a plane, in the order in which they run.
@@ -98,6 +158,9 @@ impl Case {
                 let copying = haproxy.clone().variant("copying");
                 vec![weir.clone(), weir.unprivileged(), nginx, haproxy, copying]
             }
+            // OpenSSL has no hybrid key exchange before 3.5.
+            Self::TlsHybrid => vec![weir],
+            Self::TlsCertificates => vec![weir.clone(), weir.variant("many")],
             // HAProxy has no UDP.
             Self::UdpEcho | Self::UdpSessions => vec![weir, nginx],
             _ => vec![weir, nginx, haproxy],

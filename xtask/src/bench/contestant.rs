@@ -24,6 +24,8 @@ pub(super) struct Contestant {
     pub(super) admin: SocketAddr,
     pub(super) configuration: PathBuf,
     access_log: PathBuf,
+    /// From its start to its first answer.
+    pub(super) started_in: Duration,
     process: Process,
 }
 
@@ -41,8 +43,10 @@ impl Contestant {
                 ("ADMIN", admin.to_string()),
                 ("WORKERS", entry.workers.to_string()),
                 ("DIR", text(&folder)?.to_owned()),
+                ("CERTIFICATES", lab.certificates.folder()?),
             ];
-            let filled = template::fill(&source, &[case.name(), &label], &values, &lab.origins)?;
+            let filled =
+                template::fill(&source, &[case.name(), case.plane().name(), &label], &values, &lab.origins)?;
             fs::write(&configuration, filled)?;
         }
 
@@ -51,9 +55,12 @@ impl Contestant {
         command.args(kind.arguments(text(&configuration)?, text(&folder)?, address, lab.origins[0]));
         quiet(&mut command);
         let access_log = folder.join("access.log");
+        let started = Instant::now();
         let process = Process::start(&mut command)?;
-        let mut contestant = Self { label, address, admin, configuration, access_log, process };
+        let started_in = Duration::ZERO;
+        let mut contestant = Self { label, address, admin, configuration, access_log, started_in, process };
         contestant.wait_until_ready(lab, case)?;
+        contestant.started_in = started.elapsed();
         Ok(contestant)
     }
 
@@ -94,7 +101,7 @@ impl Contestant {
             if let Some(status) = self.process.ended()? {
                 bail!("{} ended at start ({status})", self.label);
             }
-            match probe::pass(case, self.address, &lab.load_cores) {
+            match probe::pass(case, self.address, lab) {
                 Ok(()) => return Ok(()),
                 Err(error) if Instant::now() >= deadline => {
                     return Err(error).with_context(|| format!("{} does not forward", self.label));

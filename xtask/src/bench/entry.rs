@@ -31,11 +31,11 @@ impl Kind {
     /// Its configuration, below the folder `bench`; the floor has none, and HAProxy no UDP.
     pub(super) fn template(self, plane: Plane) -> Option<&'static str> {
         match (self, plane) {
-            (Self::Weir, Plane::Http1) => Some("peers/weir.yaml.in"),
+            (Self::Weir, Plane::Http1 | Plane::Tls | Plane::Http2) => Some("peers/weir.yaml.in"),
             (Self::Weir, Plane::Tcp | Plane::Udp) => Some("peers/weir-stream.yaml.in"),
-            (Self::Nginx, Plane::Http1) => Some("peers/nginx.conf.in"),
+            (Self::Nginx, Plane::Http1 | Plane::Tls | Plane::Http2) => Some("peers/nginx.conf.in"),
             (Self::Nginx, Plane::Tcp | Plane::Udp) => Some("peers/nginx-stream.conf.in"),
-            (Self::Haproxy, Plane::Http1) => Some("peers/haproxy.cfg.in"),
+            (Self::Haproxy, Plane::Http1 | Plane::Tls | Plane::Http2) => Some("peers/haproxy.cfg.in"),
             (Self::Haproxy, Plane::Tcp) => Some("peers/haproxy-tcp.cfg.in"),
             (Self::Haproxy, Plane::Udp) | (Self::Floor, _) => None,
         }

@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::certificates::Certificates;
 use super::load::iperf3;
 use super::process::{Companion, Cores, Process};
 use super::{Args, Case, Kind, Plane};
@@ -26,6 +27,7 @@ pub(super) struct Lab {
     pub(super) origins: Vec<SocketAddr>,
     pub(super) gateway_cores: Cores,
     pub(super) load_cores: Cores,
+    pub(super) certificates: Certificates,
     _behind: Behind,
 }
 
@@ -43,7 +45,9 @@ impl Lab {
             _ => (Cores(args.gateway_core.to_string()), Cores(args.load_core.to_string())),
         };
         let (origins, behind) = start_behind(case, &load_cores)?;
-        Ok(Self { folder: temporary_folder()?, origins, gateway_cores, load_cores, _behind: behind })
+        let folder = temporary_folder()?;
+        let certificates = Certificates::make(folder.path(), case)?;
+        Ok(Self { folder, origins, gateway_cores, load_cores, certificates, _behind: behind })
     }
 
     /// A new empty folder for a contestant's files, in memory where the system has such a place.
@@ -59,8 +63,8 @@ fn start_behind(case: Case, cores: &Cores) -> anyhow::Result<(Vec<SocketAddr>, B
         let address = free_address()?;
         return Ok((vec![address], Behind::Iperf3 { _server: iperf3::server(cores, address)? }));
     }
-    if case.plane() == Plane::Http1 {
-        let mut origin = Companion::start(cores, &["origin"])?;
+    if case.plane().is_http() {
+        let mut origin = Companion::start(cores, &[if case == Case::H2Grpc { "grpc" } else { "origin" }])?;
         let line = origin.line()?;
         let address =
             line.strip_prefix("listening on ").context("the origin did not say where it listens")?;
@@ -90,11 +94,12 @@ pub(super) fn prepare(cases: &[Case], args: &Args) -> anyhow::Result<()> {
 fn tools(cases: &[Case], args: &Args) -> Vec<&'static Tool> {
     let any = |wanted: fn(Case) -> bool| cases.iter().any(|&case| wanted(case));
     let wanted = [
-        (&install::WRK, any(|case| case.plane() == Plane::Http1)),
+        (&install::WRK, any(|case| matches!(case.plane(), Plane::Http1 | Plane::Tls))),
+        (&install::H2LOAD, any(|case| case.plane() == Plane::Http2)),
         (&install::IPERF3, any(|case| matches!(case, Case::TcpBulk | Case::TcpBulkMany))),
         (&install::VALGRIND, cases.contains(&Case::Routes)),
         (&install::NGINX, args.wants(Kind::Nginx)),
-        (&install::NGINX_STREAM, args.wants(Kind::Nginx) && any(|case| case.plane() != Plane::Http1)),
+        (&install::NGINX_STREAM, args.wants(Kind::Nginx) && any(|case| !case.plane().is_http())),
         (&install::HAPROXY, args.wants(Kind::Haproxy)),
     ];
     wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(tool, _)| tool).collect()

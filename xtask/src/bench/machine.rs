@@ -30,6 +30,11 @@ pub(super) fn describe(plane: Plane, args: &Args) -> anyhow::Result<String> {
     item("haproxy", version(&install::HAPROXY.path(), "-v"));
     match plane {
         Plane::Http1 => item("wrk", version(&install::WRK.path(), "-v")),
+        Plane::Tls => {
+            item("wrk", version(&install::WRK.path(), "-v"));
+            item("openssl", version("openssl", "version"));
+        }
+        Plane::Http2 => item("h2load", version(&install::H2LOAD.path(), "--version")),
         Plane::Tcp => {
             item("iperf3", version(&install::IPERF3.path(), "--version"));
             item("congestion control", setting("net/ipv4/tcp_congestion_control")?);

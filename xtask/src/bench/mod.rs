@@ -1,8 +1,9 @@
-//! `cargo xtask bench http1`, `tcp` and `udp`: Weir beside nginx and HAProxy, in one run, on pinned cores.
+//! `cargo xtask bench http1`, `tls`, `http2`, `tcp` and `udp`: Weir beside nginx and HAProxy, in one run, on pinned cores.
 
 mod callgrind;
 mod case;
 mod cases;
+mod certificates;
 mod contestant;
 mod cpu;
 mod entry;
@@ -38,10 +39,10 @@ pub(crate) struct Args {
     /// Seconds of load per measurement, after one second of warm-up
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Connections or clients of a load; by default 64, 16 for 1 MiB bodies, and iperf3's 1 and 100
+    /// Connections or clients of a load; by default 64, 16 for 1 MiB bodies, 8 for HTTP/2 and handshakes, and iperf3's 1 and 100
     #[arg(long)]
     connections: Option<usize>,
-    /// What is held: by default 10,000 connections for `idle`, 9,000 for `tcp-idle`, 15,000 sessions for `udp-sessions`
+    /// What is held: by default 10,000 connections for `idle`, 5,000 for `tls-idle`, 9,000 for `tcp-idle`, 15,000 sessions for `udp-sessions`
     #[arg(long)]
     idle: Option<usize>,
     /// Minutes of the case `soak`
@@ -77,7 +78,7 @@ impl Args {
     fn cases_of(&self, plane: Plane) -> anyhow::Result<Vec<Case>> {
         for case in &self.cases {
             let (name, own) = (case.name(), case.plane());
-            ensure!(own == plane, "`{name}` is a case of `bench {}`", format!("{own:?}").to_lowercase());
+            ensure!(own == plane, "`{name}` is a case of `bench {}`", own.name());
         }
         Ok(if self.cases.is_empty() { Case::all_of(plane) } else { self.cases.clone() })
     }
@@ -90,7 +91,7 @@ pub(crate) fn run(plane: Plane, args: &Args) -> anyhow::Result<()> {
     for case in cases {
         println!("\n== {}", case.name());
         match case {
-            Case::Idle | Case::TcpIdle | Case::UdpSessions => cases::idle::run(case, args)?,
+            Case::Idle | Case::TlsIdle | Case::TcpIdle | Case::UdpSessions => cases::idle::run(case, args)?,
             Case::Routes => cases::routes::run(args)?,
             Case::Soak => cases::soak::run(args)?,
             _ => cases::load::run(case, args)?,

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use super::load::iperf3;
-use super::process::Cores;
+use super::lab::Lab;
+use super::load::{h2load, iperf3};
 use super::{Case, Plane};
+use crate::tls;
 
 /// Longest wait for an answer to one question.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -16,24 +17,40 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const MESSAGE: &[u8] = b"through?";
 
 /// Sends something that must come through.
-pub(super) fn pass(case: Case, to: SocketAddr, cores: &Cores) -> anyhow::Result<()> {
+pub(super) fn pass(case: Case, to: SocketAddr, lab: &Lab) -> anyhow::Result<()> {
+    let cores = &lab.load_cores;
     match (case, case.plane()) {
         // An iperf3 server understands its own clients alone.
         (Case::TcpBulk | Case::TcpBulkMany, _) => iperf3::client(cores, to, &["--bytes", "1M"]).map(drop),
-        (_, Plane::Http1) => {
-            let (status, body) = http(to, "GET", "/128")?;
-            ensure!(status == 200 && body.len() == 128, "the answer was {status}: {body}");
-            Ok(())
+        (_, Plane::Http1) => whole(http(to, "GET", "/128")?),
+        (_, Plane::Tls) => {
+            let config = tls::client(&lab.certificates.authority(), None)?;
+            whole(ask(tls::connect(TcpStream::connect(to)?, config)?, to, "GET", "/128")?)
         }
+        (_, Plane::Http2) => h2load::once(case, to, cores),
         (_, Plane::Tcp) => echo(TcpStream::connect(to)?),
         (_, Plane::Udp) => datagram(to),
     }
 }
 
+fn whole((status, body): (u16, String)) -> anyhow::Result<()> {
+    ensure!(status == 200 && body.len() == 128, "the answer was {status}: {body}");
+    Ok(())
+}
+
 /// One request on a connection of its own: the status and the body.
 pub(super) fn http(to: SocketAddr, method: &str, path: &str) -> anyhow::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(to)?;
+    let stream = TcpStream::connect(to)?;
     stream.set_read_timeout(Some(Duration::from_secs(15)))?;
+    ask(stream, to, method, path)
+}
+
+fn ask(
+    mut stream: impl Read + Write,
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+) -> anyhow::Result<(u16, String)> {
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -22,6 +22,8 @@ pub(super) fn quantities(case: Case) -> Vec<Quantity> {
         ];
     }
     let unit = match case {
+        _ if case.is_handshakes() => "handshake",
+        Case::H2Grpc => "call",
         Case::TcpExchange => "exchange",
         Case::TcpConnect => "connection",
         Case::UdpEcho => "echo",
@@ -36,7 +38,7 @@ pub(super) fn quantities(case: Case) -> Vec<Quantity> {
         quantity("p99 µs", |sample| sample.seen.p99_us),
         busy,
     ];
-    if case == Case::Body1m {
+    if matches!(case, Case::Body1m | Case::TlsBody1m) {
         all.insert(0, quantity("CPU ms/GB", Sample::cpu_ms_per_gb));
     }
     all

@@ -88,7 +88,7 @@ impl Client {
 }
 
 /// The address of connection number `number`.
-fn source(number: u32) -> SocketAddrV4 {
+pub(super) fn source(number: u32) -> SocketAddrV4 {
     let ports = u32::from(PORTS.end - PORTS.start);
     let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 0, 0, 2)) + number % ADDRESSES);
     let port = PORTS.start + u16::try_from(number / ADDRESSES % ports).expect("fewer ports than 65,536");

@@ -5,15 +5,19 @@
 
 mod connect;
 mod datagram;
+mod handshake;
 mod latency;
 mod long;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use latency::Latencies;
 use serde_json::json;
+
+use crate::tls::Group;
 
 /// Room for one `recv`.
 const READ_BYTES: usize = 64 * 1024;
@@ -35,6 +39,12 @@ pub(crate) struct Args {
     /// How long
     #[arg(long)]
     seconds: u64,
+    /// For handshakes: the certificate to trust
+    #[arg(long)]
+    authority: Option<PathBuf>,
+    /// For handshakes: the one key exchange to offer; all by default
+    #[arg(long, value_enum)]
+    group: Option<Group>,
 }
 
 /// What the clients do.
@@ -46,6 +56,8 @@ pub(crate) enum Kind {
     Connect,
     /// UDP, every client on one socket
     Datagram,
+    /// Full TLS handshakes, each on a new connection
+    Handshake,
 }
 
 /// Exchanges until the time is over, then prints the report.
@@ -56,6 +68,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Kind::Long => long::run(args, &mut tally)?,
         Kind::Connect => connect::run(args, &mut tally)?,
         Kind::Datagram => datagram::run(args, &mut tally)?,
+        Kind::Handshake => handshake::run(args, &mut tally)?,
     }
     println!("JSON {}", tally.report(args.bytes));
     Ok(())

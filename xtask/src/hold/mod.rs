@@ -8,6 +8,8 @@ mod datagram;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -15,6 +17,8 @@ use clap::ValueEnum;
 use memchr::memmem;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
+
+use crate::tls::{self, Stream};
 
 /// Connections that are used at the same moment while opening and checking.
 const WAVE: usize = 64;
@@ -39,6 +43,9 @@ pub(crate) struct Args {
     /// What each is used for
     #[arg(long, value_enum, default_value = "get")]
     kind: Kind,
+    /// For TLS: the certificate to trust
+    #[arg(long)]
+    authority: Option<PathBuf>,
 }
 
 /// What a connection is used for.
@@ -46,6 +53,8 @@ pub(crate) struct Args {
 pub(crate) enum Kind {
     /// A GET over HTTP/1.1, kept alive
     Get,
+    /// The same over TLS
+    TlsGet,
     /// An upgrade to WebSocket
     Upgrade,
     /// Bytes over TCP that must come back
@@ -63,7 +72,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             hold(sockets.len(), || datagram::alive(&sockets))
         }
         kind => {
-            let mut streams = open_all(args.to, args.count, kind)?;
+            let config = match &args.authority {
+                Some(authority) => Some(tls::client(authority, None)?),
+                None => None,
+            };
+            let mut streams = open_all(args.to, args.count, kind, config.as_ref())?;
             hold(streams.len(), || alive(&mut streams, kind))
         }
     }
@@ -86,7 +99,7 @@ pub(crate) fn raise_descriptor_limit() -> anyhow::Result<()> {
 /// What is sent to open a connection.
 fn request(kind: Kind) -> String {
     match kind {
-        Kind::Get => "GET /128 HTTP/1.1\r\nHost: bench.example\r\n\r\n".to_owned(),
+        Kind::Get | Kind::TlsGet => "GET /128 HTTP/1.1\r\nHost: bench.example\r\n\r\n".to_owned(),
         Kind::Upgrade => format!(
             "GET /upgrade HTTP/1.1\r\nHost: bench.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {UPGRADE_KEY}\r\n\r\n"
@@ -95,29 +108,43 @@ fn request(kind: Kind) -> String {
     }
 }
 
-fn read_answer(kind: Kind, stream: &mut TcpStream) -> anyhow::Result<()> {
+fn read_answer(kind: Kind, stream: &mut Stream) -> anyhow::Result<()> {
     match kind {
-        Kind::Get => read_ok(stream),
+        Kind::Get | Kind::TlsGet => read_ok(stream),
         Kind::Upgrade => read_switch(stream),
         Kind::Echo | Kind::Datagram => read_echo(stream, request(kind).as_bytes()),
     }
 }
 
-fn open_all(to: SocketAddr, count: usize, kind: Kind) -> anyhow::Result<Vec<TcpStream>> {
+type Config = Arc<rustls::ClientConfig>;
+
+fn open_all(
+    to: SocketAddr,
+    count: usize,
+    kind: Kind,
+    config: Option<&Config>,
+) -> anyhow::Result<Vec<Stream>> {
     let mut streams = Vec::with_capacity(count);
     while streams.len() < count {
         let wave = WAVE.min(count - streams.len());
-        streams.extend(open(to, wave, kind).with_context(|| format!("after {} connections", streams.len()))?);
+        streams.extend(
+            open(to, wave, kind, config).with_context(|| format!("after {} connections", streams.len()))?,
+        );
     }
     Ok(streams)
 }
 
-fn open(to: SocketAddr, count: usize, kind: Kind) -> anyhow::Result<Vec<TcpStream>> {
+fn open(to: SocketAddr, count: usize, kind: Kind, config: Option<&Config>) -> anyhow::Result<Vec<Stream>> {
     let request = request(kind);
     let mut wave = Vec::with_capacity(count);
     for _ in 0..count {
-        let mut stream = TcpStream::connect(to)?;
+        let stream = TcpStream::connect(to)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        let mut stream = match (kind, config) {
+            (Kind::TlsGet, None) => bail!("TLS needs --authority"),
+            (Kind::TlsGet, Some(config)) => Stream::Tls(Box::new(tls::connect(stream, Arc::clone(config))?)),
+            _ => Stream::Plain(stream),
+        };
         stream.write_all(request.as_bytes())?;
         wave.push(stream);
     }
@@ -128,14 +155,14 @@ fn open(to: SocketAddr, count: usize, kind: Kind) -> anyhow::Result<Vec<TcpStrea
 }
 
 /// How many of the streams still answer.
-fn alive(streams: &mut [TcpStream], kind: Kind) -> usize {
+fn alive(streams: &mut [Stream], kind: Kind) -> usize {
     streams
         .chunks_mut(WAVE)
         .map(|wave| wave.iter_mut().filter_map(|stream| check(stream, kind).ok()).count())
         .sum()
 }
 
-fn check(stream: &mut TcpStream, kind: Kind) -> anyhow::Result<()> {
+fn check(stream: &mut Stream, kind: Kind) -> anyhow::Result<()> {
     if kind == Kind::Upgrade {
         stream.write_all(PROBE)?;
         return read_echo(stream, PROBE);
@@ -144,14 +171,14 @@ fn check(stream: &mut TcpStream, kind: Kind) -> anyhow::Result<()> {
     read_answer(kind, stream)
 }
 
-fn read_echo(stream: &mut TcpStream, sent: &[u8]) -> anyhow::Result<()> {
+fn read_echo(stream: &mut Stream, sent: &[u8]) -> anyhow::Result<()> {
     let mut echo = vec![0; sent.len()];
     stream.read_exact(&mut echo)?;
     ensure!(echo == sent, "the echo differs");
     Ok(())
 }
 
-fn read_ok(stream: &mut TcpStream) -> anyhow::Result<()> {
+fn read_ok(stream: &mut Stream) -> anyhow::Result<()> {
     let (head, mut rest) = read_head(stream)?;
     ensure!(head.starts_with("HTTP/1.1 200 "), "unexpected answer: {head}");
     let length: usize = header(&head, "content-length").context("no content-length")?.parse()?;
@@ -166,7 +193,7 @@ fn read_ok(stream: &mut TcpStream) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_switch(stream: &mut TcpStream) -> anyhow::Result<()> {
+fn read_switch(stream: &mut Stream) -> anyhow::Result<()> {
     let (head, rest) = read_head(stream)?;
     ensure!(head.starts_with("HTTP/1.1 101 ") && rest == 0, "unexpected answer: {head}");
     ensure!(
@@ -177,7 +204,7 @@ fn read_switch(stream: &mut TcpStream) -> anyhow::Result<()> {
 }
 
 /// The head, and how many bytes of the body came with it.
-fn read_head(stream: &mut TcpStream) -> anyhow::Result<(String, usize)> {
+fn read_head(stream: &mut Stream) -> anyhow::Result<(String, usize)> {
     let mut bytes = Vec::new();
     let mut room = [0; 4096];
     loop {
@@ -224,7 +251,7 @@ mod tests {
     fn a_wave_is_open_when_every_connection_had_its_answer() {
         let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc".to_vec();
         let to = answering(vec![ok.clone(), ok]);
-        assert_eq!(open(to, 2, Kind::Get).unwrap().len(), 2);
+        assert_eq!(open(to, 2, Kind::Get, None).unwrap().len(), 2);
     }
 
     #[test]
@@ -234,21 +261,21 @@ mod tests {
             b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nab",
         ];
         for answer in bad {
-            assert!(open(answering(vec![answer.to_vec()]), 1, Kind::Get).is_err());
+            assert!(open(answering(vec![answer.to_vec()]), 1, Kind::Get, None).is_err());
         }
     }
 
     #[test]
     fn an_echo_is_what_was_sent() {
-        assert!(open(answering(vec![b"held".to_vec()]), 1, Kind::Echo).is_ok());
-        assert!(open(answering(vec![b"hold".to_vec()]), 1, Kind::Echo).is_err());
+        assert!(open(answering(vec![b"held".to_vec()]), 1, Kind::Echo, None).is_ok());
+        assert!(open(answering(vec![b"hold".to_vec()]), 1, Kind::Echo, None).is_err());
     }
 
     #[test]
     fn an_upgrade_needs_the_right_accept_field() {
         let answer =
             |accept| format!("HTTP/1.1 101 Switching\r\nSec-WebSocket-Accept: {accept}\r\n\r\n").into_bytes();
-        assert!(open(answering(vec![answer(UPGRADE_ACCEPT)]), 1, Kind::Upgrade).is_ok());
-        assert!(open(answering(vec![answer("AAAA")]), 1, Kind::Upgrade).is_err());
+        assert!(open(answering(vec![answer(UPGRADE_ACCEPT)]), 1, Kind::Upgrade, None).is_ok());
+        assert!(open(answering(vec![answer("AAAA")]), 1, Kind::Upgrade, None).is_err());
     }
 }

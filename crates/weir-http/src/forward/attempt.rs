@@ -12,8 +12,8 @@ use super::limits::Limits;
 use super::{ForwardError, Forwarded, IdleLimits, head};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
-use crate::io::Io;
-use crate::transfer::Transfer;
+use crate::transfer::{Sink, Transfer};
+use crate::wire::{Io, Wire};
 use crate::worker::HttpWorker;
 
 /// What one attempt is given beside the exchange.
@@ -42,7 +42,7 @@ impl Failure {
 
 /// The head of an answer stands in the exchange.
 pub(super) struct Answered {
-    io: Io,
+    io: Wire,
     opened_at: Instant,
     body: Body,
     persistent: bool,
@@ -83,14 +83,13 @@ pub(super) async fn attempt(
     let limits = request.limits;
     let worker = Arc::clone(&connection.worker);
     let endpoint = lease.endpoint();
-    head::write(exchange, plan, endpoint);
-    exchange.up.extend_from_slice(&exchange.replay.bytes);
     let is_idempotent = exchange.request.method().is_idempotent();
     if !request.only_fresh
         && let Some((io, opened_at)) = reuse(&worker, endpoint, is_idempotent, request.now)
     {
         worker.shared.stats.reused(worker.base.shard);
-        match send(connection, exchange, body, io, opened_at, request, request.now).await {
+        let sending = Sending { lease, plan, request, opened_at, now: request.now };
+        match send(connection, exchange, body, Wire::H1(io), &sending).await {
             // Closed while it lay idle: nothing was sent, and a fresh connection is the first real try.
             Err(ForwardError::ClosedBeforeSend(_)) => {}
             result => return result.map_err(|error| Failure { error, reused: true }),
@@ -110,7 +109,8 @@ pub(super) async fn attempt(
     worker.shared.stats.connected(worker.base.shard);
     let now = Instant::now();
     endpoint.connected(now - begun);
-    send(connection, exchange, body, Io::new(socket), now, request, now).await.map_err(fresh)
+    let sending = Sending { lease, plan, request, opened_at: now, now };
+    send(connection, exchange, body, Wire::H1(Io::new(socket)), &sending).await.map_err(fresh)
 }
 
 fn micros(since: Instant) -> u32 {
@@ -144,18 +144,37 @@ fn reuse(
     }
 }
 
+/// How a request's body is written to an endpoint: as it came, chunks re-made.
+fn sink(framing: Body, to: &Wire) -> Sink {
+    match (framing, to) {
+        (_, Wire::H2(_)) => Sink::Frames,
+        (Body::Chunked, Wire::H1(_)) => Sink::Chunked,
+        (Body::Empty | Body::Length(_) | Body::UntilClose, Wire::H1(_)) => Sink::Raw,
+    }
+}
+
+/// One request over one connection.
+struct Sending<'a> {
+    lease: &'a Lease,
+    plan: &'a UpstreamPlan,
+    request: &'a Request<'a>,
+    opened_at: Instant,
+    now: Instant,
+}
+
 async fn send(
     connection: &mut Connection,
     exchange: &mut Exchange,
     body: &mut Transfer,
-    mut io: Io,
-    opened_at: Instant,
-    request: &Request<'_>,
-    now: Instant,
+    mut io: Wire,
+    sending: &Sending<'_>,
 ) -> Result<Answered, ForwardError> {
+    let Sending { request, now, .. } = *sending;
     let limits = request.limits;
     connection.deadline.set(now, limits.within(limits.response, now));
     let worker = Arc::clone(&connection.worker);
+    head::write(exchange, sending.plan, sending.lease.endpoint());
+    body.aim(sink(exchange.framing, &io), &exchange.replay.bytes, &mut exchange.up, &worker.base.spares);
     let mut exchanging = Exchanging::new(connection, exchange, body, &mut io, limits, now);
     let answered = poll_fn(|cx| exchanging.poll(cx)).await;
     let head_at = Instant::now();
@@ -188,7 +207,7 @@ async fn send(
     Ok(Answered {
         persistent: response.is_persistent() && framing != Body::UntilClose && !upgraded,
         io,
-        opened_at,
+        opened_at: sending.opened_at,
         body: framing,
         upgraded,
         is_stream: is_grpc || is_events,

@@ -50,6 +50,8 @@ pub(crate) enum ForwardError {
     ClientTimeout,
     #[error("the request body is malformed: {0}")]
     RequestMalformed(ChunkError),
+    #[error("the request body is not as long as its head says")]
+    RequestDisagrees,
     #[error("a trailer of the request is not allowed")]
     TrailerDenied,
     #[error("the request body is larger than the limit")]
@@ -89,7 +91,7 @@ impl ForwardError {
             Self::ShuttingDown => ErrorCode::ShuttingDown,
             Self::ClientGone => ErrorCode::ClientGone,
             Self::ClientTimeout => ErrorCode::RequestTimeout,
-            Self::RequestMalformed(_) => ErrorCode::BadRequest,
+            Self::RequestMalformed(_) | Self::RequestDisagrees => ErrorCode::BadRequest,
             Self::TrailerDenied => ErrorCode::HeaderDenied,
             Self::BodyTooLarge => ErrorCode::BodyTooLarge,
         }
@@ -110,6 +112,7 @@ impl ForwardError {
             | Self::ClientGone
             | Self::ClientTimeout
             | Self::RequestMalformed(_)
+            | Self::RequestDisagrees
             | Self::TrailerDenied
             | Self::BodyTooLarge => Retry::Never,
         }
@@ -133,6 +136,7 @@ impl ForwardError {
             | Self::ClientGone
             | Self::ClientTimeout
             | Self::RequestMalformed(_)
+            | Self::RequestDisagrees
             | Self::TrailerDenied
             | Self::BodyTooLarge => Outcome::Cancelled,
         }
@@ -141,7 +145,12 @@ impl ForwardError {
     /// A fault of the client's side while its body was read; `None` for faults of the upstream's side.
     pub(crate) fn of_request_body(error: TransferError) -> Option<Self> {
         match error {
+            // What the HTTP/2 library refuses in a stream; it has reset it.
+            TransferError::SourceFailed(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Some(Self::RequestDisagrees)
+            }
             TransferError::SourceEnded | TransferError::SourceFailed(_) => Some(Self::ClientGone),
+            TransferError::SourceDisagrees => Some(Self::RequestDisagrees),
             TransferError::SourceMalformed(cause) => Some(Self::RequestMalformed(cause)),
             TransferError::TooLarge => Some(Self::BodyTooLarge),
             TransferError::TrailerDenied => Some(Self::TrailerDenied),

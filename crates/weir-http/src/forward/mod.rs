@@ -22,15 +22,15 @@ pub(crate) use error::ForwardError;
 use crate::action::Split;
 use crate::connection::Connection;
 use crate::exchange::Exchange;
-use crate::io::Io;
 use crate::plane::Plane;
 use crate::transfer::Transfer;
+use crate::wire::Wire;
 use limits::Limits;
 use tries::{Left, Tries};
 
 /// An endpoint's answer whose head stands in the exchange; its body is still to come.
 pub(crate) struct Forwarded {
-    pub(crate) io: Io,
+    pub(crate) io: Wire,
     pub(crate) body: Body,
     /// The connection was upgraded: what follows is no longer HTTP.
     pub(crate) upgraded: bool,

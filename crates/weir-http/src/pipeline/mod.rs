@@ -4,6 +4,7 @@ mod admit;
 mod deliver;
 mod delivery;
 mod gateway_fields;
+mod head;
 pub(crate) mod problem;
 mod record;
 mod upgrade;
@@ -12,7 +13,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use weir_base::ErrorCode;
-use weir_wire::http1::Body;
 
 use crate::action::Action;
 use crate::connection::{Connection, Patience};
@@ -50,10 +50,10 @@ pub(crate) async fn handle(
     exchange: &mut Exchange,
     head: Result<(), Reject>,
 ) -> Next {
-    let mut body = Transfer::new(Body::Empty, Sink::Discard, u64::MAX, exchange.record.started);
+    let mut body = Transfer::none(exchange.record.started);
     let answer = {
         // The snapshot is let go before the body streams: a long answer must not hold an old configuration.
-        let plane = connection.worker.plane_for(&connection.admitted.listener);
+        let plane = connection.worker.plane_for(&connection.client.admitted.listener);
         connection.patience = Patience::of(&plane);
         decide(connection, exchange, &mut body, &plane, head).await
     };
@@ -80,8 +80,8 @@ async fn decide(
     exchange.requests_max = plane.limits.requests_per_connection;
     gateway_fields::begin(connection, exchange, plane);
     let admitted = head.and_then(|()| admit::admit(connection, exchange, plane));
-    *body =
-        Transfer::new(exchange.framing, request_sink(exchange.framing), u64::MAX, exchange.record.started);
+    // Where it goes is settled with each endpoint.
+    *body = Transfer::new(exchange.framing, &connection.io, Sink::Discard, exchange.record.started);
     let route = match admitted {
         Ok(admit::Admitted::Route(route)) => route,
         Ok(admit::Admitted::ServerOptions) => {
@@ -144,14 +144,6 @@ async fn act(
 fn refuse(exchange: &mut Exchange, reject: Reject) -> Answer {
     exchange.record.error = Some(reject.code);
     Answer::Local { body: problem::write(exchange, &reject), close: reject.close }
-}
-
-/// How a request body is written to the upstream: as it came, chunks re-made.
-fn request_sink(framing: Body) -> Sink {
-    match framing {
-        Body::Chunked => Sink::Chunked,
-        Body::Empty | Body::Length(_) | Body::UntilClose => Sink::Raw,
-    }
 }
 
 /// The moment up to which `now` may wait, given a deadline for the whole.

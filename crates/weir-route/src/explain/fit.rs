@@ -34,7 +34,7 @@ pub(super) fn fit<'a>(candidate: &'a Candidate, request: &RequestView<'_>) -> Fi
     let path = fit_path(rule.path.as_ref(), request.path);
     match (host, path) {
         (true, Ok(spans)) => {
-            let refusal = candidate.refusal(request, &spans);
+            let refusal = candidate.judge(request, &spans).err();
             let distance = if refusal.is_none() { Distance::Matches } else { Distance::FurtherMatcher };
             Fit { refusal, distance: Some(distance), spans }
         }

@@ -70,6 +70,9 @@ impl fmt::Display for Reason {
                 write!(f, "wants parameter {name} to match `{wanted}`, got `{got}`")
             }
             Self::Header { name, wanted, got } => value(f, "header", name, wanted, got.as_deref()),
+            Self::Accept { wanted, got } => {
+                write!(f, "wants a client that accepts {}, got `{got}`", wanted.join(" or "))
+            }
             Self::Query { name, wanted, got } => value(f, "query entry", name, wanted, got.as_deref()),
         }
     }
@@ -106,6 +109,7 @@ impl fmt::Display for Advantage {
             Self::Host => "has the more specific host",
             Self::Path => "has the more specific path",
             Self::Matchers => "has more further matchers",
+            Self::Accept => "offers what the client would rather accept",
             Self::Priority => "has the higher priority",
             Self::Order => "is tried first",
         })

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "texts of tests are written well")]
 
 use weir_route::{
-    Expression, FieldLookup, HostPattern, Method, Params, PathPattern, RequestView, RouteTable, Rule,
-    ValueTest,
+    Expression, FieldLookup, HostPattern, MediaRange, Method, Params, PathPattern, RequestView, RouteTable,
+    Rule, ValueTest,
 };
 
 /// Words of a rule: `host=`, `path=`, `re=`, `m=GET,HEAD`, `h:NAME=VALUE`, `q:NAME=VALUE`, `p:NAME=REGEX`, `l=1,2`,
-/// `prio=N`; a VALUE of `~…` is an expression, `?` is presence.
+/// `a=text/*,a/b`, `preflights=`, `prio=N`; a VALUE of `~…` is an expression, `?` is presence.
 pub(crate) fn rule(id: u32, words: &str) -> Rule {
     try_rule(id, words).unwrap_or_else(|| panic!("no rule: {words}"))
 }
@@ -31,6 +31,10 @@ pub(crate) fn try_rule(id: u32, words: &str) -> Option<Rule> {
             ("l", _) => {
                 rule.listeners = value.split(',').map(|l| l.parse::<u32>().ok()).collect::<Option<_>>()?;
             }
+            ("a", _) => {
+                rule.accept = value.split(',').map(|a| MediaRange::parse(a).ok()).collect::<Option<_>>()?;
+            }
+            ("preflights", _) => rule.preflights = true,
             ("prio", _) => rule.priority = value.parse().ok()?,
             _ => return None,
         }

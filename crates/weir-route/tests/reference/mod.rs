@@ -43,6 +43,7 @@ pub(crate) fn matches(rule: &Rule, request: &Request) -> bool {
                 .iter()
                 .any(|(known, value)| known.eq_ignore_ascii_case(name) && holds(test, value.as_bytes()))
         })
+        && quality(rule, request) > 0
         && rule.query.iter().all(|(name, test)| {
             let pairs = request
                 .query
@@ -74,7 +75,7 @@ fn match_segments(segments: &[Segment], parts: &[&str]) -> Option<Vec<(String, S
 }
 
 /// Where a rule stands among those that match: the smallest wins.
-pub(crate) fn rank(rule: &Rule) -> impl Ord {
+pub(crate) fn rank(rule: &Rule, request: &Request) -> impl Ord + use<> {
     let host = match &rule.host {
         Some(HostPattern::Exact(_)) => (0, Reverse(0)),
         Some(HostPattern::Wildcard(name)) => (1, Reverse(name.len())),
@@ -92,7 +93,40 @@ pub(crate) fn rank(rule: &Rule) -> impl Ord {
         Some(PathPattern::Expression(_)) => (1, Vec::new()),
         None => (2, Vec::new()),
     };
-    (host, path, Reverse(rule.matcher_count()), Reverse(rule.priority))
+    let accept = Reverse(quality(rule, request));
+    (host, path, Reverse(rule.matcher_count()), accept, Reverse(rule.priority))
+}
+
+/// How much a request wants what a rule offers, in thousandths, for fields without quotes and parameters.
+fn quality(rule: &Rule, request: &Request) -> u32 {
+    let asked: Vec<(&str, u32)> = request
+        .fields
+        .0
+        .iter()
+        .filter(|(name, _)| name == "accept")
+        .flat_map(|(_, value)| value.split(','))
+        .map(|item| match item.split_once(";q=") {
+            Some((range, weight)) => (range, (weight.parse::<f64>().unwrap() * 1000.0) as u32),
+            None => (item, 1000),
+        })
+        .collect();
+    if rule.accept.is_empty() || asked.is_empty() {
+        return 1000;
+    }
+    let of = |wanted: &dyn Fn(&str) -> bool| {
+        asked.iter().filter(|(range, _)| wanted(range)).map(|(_, weight)| *weight).max()
+    };
+    let offered = rule.accept.iter().map(|offer| {
+        let all = format!("{}/*", offer.kind());
+        let wide = of(&|range| range == all).or_else(|| of(&|range| range == "*/*")).unwrap_or(0);
+        match offer.subtype() {
+            Some(_) => of(&|range| range == offer.to_string()).unwrap_or(wide),
+            None => {
+                of(&|range| range != all && range.starts_with(&all[..all.len() - 1])).unwrap_or(0).max(wide)
+            }
+        }
+    });
+    offered.max().unwrap_or(1000)
 }
 
 fn decode(text: &str) -> Vec<u8> {

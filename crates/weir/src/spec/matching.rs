@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use weir_config::{Code, Key, Node, Object, Place, Problem, Problems, Section, Shape};
-use weir_route::{Expression, HostPattern, Method, PathPattern, PatternError, Rule, ValueTest};
+use weir_route::{Expression, HostPattern, MediaRange, Method, PathPattern, PatternError, Rule, ValueTest};
 
 use super::route::{Names, place_of, unknown};
 
@@ -34,7 +34,13 @@ pub(super) static MATCH: Object = Object::new(
         Key::new(
             "methods",
             Shape::OneOrMany(&Shape::Text),
-            "Methods in upper case; `GET` does not imply `HEAD`.",
+            "Methods in upper case; `GET` does not imply `HEAD`. With the policy `cors`, CORS preflights for them match too.",
+        ),
+        Key::new(
+            "accept",
+            Shape::OneOrMany(&Shape::Text),
+            "Media types that the route offers, `application/json` or `text/*`: the request's `Accept` must take one, or be \
+             absent. Of routes that nothing before `priority` orders, the one that the client gives the higher `q` wins.",
         ),
         Key::new(
             "headers",
@@ -102,7 +108,8 @@ pub(super) fn decode(
     let base = Rule {
         listeners: Arc::clone(&listeners),
         params: params(&section, &bound, problems),
-        methods: methods(&section, problems),
+        methods: distinct(&section, "methods", Method::parse, problems),
+        accept: distinct(&section, "accept", MediaRange::parse, problems),
         headers: values(&section, "headers", problems),
         query: values(&section, "query", problems),
         priority: section.integer("priority"),
@@ -205,14 +212,20 @@ fn params(section: &Section, bound: &[String], problems: &Problems) -> Vec<(Stri
     found
 }
 
-fn methods(section: &Section, problems: &Problems) -> Vec<Method> {
-    let mut methods = Vec::new();
-    for method in section.list("methods").iter().filter_map(|node| parsed(node, Method::parse, problems)) {
-        if !methods.contains(&method) {
-            methods.push(method);
+/// The items of a list as their parser reads them, each once.
+fn distinct<T: PartialEq>(
+    section: &Section,
+    key: &str,
+    parse: impl Fn(&str) -> Result<T, PatternError>,
+    problems: &Problems,
+) -> Vec<T> {
+    let mut found = Vec::new();
+    for item in section.list(key).iter().filter_map(|node| parsed(node, &parse, problems)) {
+        if !found.contains(&item) {
+            found.push(item);
         }
     }
-    methods
+    found
 }
 
 fn values(section: &Section, key: &str, problems: &Problems) -> Vec<(String, ValueTest)> {

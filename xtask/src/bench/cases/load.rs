@@ -4,13 +4,16 @@ use crate::bench::contestant::Contestant;
 use crate::bench::lab::Lab;
 use crate::bench::load::Load;
 use crate::bench::load::exchange::Exchange;
+use crate::bench::load::h2load::{self, H2load};
+use crate::bench::load::handshake::Handshakes;
 use crate::bench::load::iperf3::Iperf3;
 use crate::bench::load::wrk::Wrk;
 use crate::bench::quantity::quantities;
 use crate::bench::report::{Report, need};
 use crate::bench::sampling::{Sample, alternate, spread};
-use crate::bench::{Args, Case};
+use crate::bench::{Args, Case, Plane};
 use crate::exchange::Kind;
+use crate::tls::Group;
 
 pub(in crate::bench) fn run(case: Case, args: &Args) -> anyhow::Result<()> {
     let entries = args.entries(case);
@@ -19,18 +22,24 @@ pub(in crate::bench) fn run(case: Case, args: &Args) -> anyhow::Result<()> {
     let contestants: Vec<_> =
         entries.iter().map(|entry| Contestant::start(&lab, case, entry)).collect::<Result<_, _>>()?;
     let samples = alternate(case, &contestants, &*load(&lab, case, args), args)?;
+    let mut report = report(case, &contestants, &samples);
+    for contestant in contestants.iter().filter(|contestant| contestant.label == "weir-many") {
+        report.verdict("seconds to start with 10,000 certificates", contestant.started_in.as_secs_f64(), 3.0);
+    }
     if case == Case::Get128Log {
         for contestant in &contestants {
             anyhow::ensure!(contestant.access_log_lines() > 0, "{} wrote no access log", contestant.label);
         }
     }
-    report(case, &contestants, &samples).finish(args)
+    report.finish(args)
 }
 
 fn load(lab: &Lab, case: Case, args: &Args) -> Box<dyn Load> {
     let cores = lab.load_cores.clone();
     let clients = args.connections.unwrap_or(match case {
-        Case::Body1m => 16,
+        Case::Body1m | Case::TlsBody1m => 16,
+        Case::H2Get128 | Case::H2Grpc => 8,
+        _ if case.is_handshakes() => 8,
         Case::TcpBulk => 1,
         Case::TcpBulkMany => 100,
         _ => 64,
@@ -40,10 +49,19 @@ fn load(lab: &Lab, case: Case, args: &Args) -> Box<dyn Load> {
         Case::TcpExchange => Box::new(Exchange { kind: Kind::Long, clients, bytes: 100, cores }),
         Case::TcpConnect => Box::new(Exchange { kind: Kind::Connect, clients, bytes: 100, cores }),
         Case::UdpEcho => Box::new(Exchange { kind: Kind::Datagram, clients, bytes: 64, cores }),
+        Case::TlsP256 | Case::TlsRsa | Case::TlsHybrid | Case::TlsCertificates => {
+            let group = if case == Case::TlsHybrid { Group::X25519mlkem768 } else { Group::X25519 };
+            Box::new(Handshakes { group, clients, authority: lab.certificates.authority(), cores })
+        }
+        Case::H2Get128 => {
+            Box::new(H2load { request: h2load::Request::Get("/128"), connections: clients, cores })
+        }
+        Case::H2Grpc => Box::new(H2load { request: h2load::Request::Call, connections: clients, cores }),
         _ => {
-            let path = if case == Case::Body1m { "/1m" } else { "/128" };
+            let path = if matches!(case, Case::Body1m | Case::TlsBody1m) { "/1m" } else { "/128" };
+            let scheme = if case.plane() == Plane::Tls { "https" } else { "http" };
             let threads = if case == Case::TwoWorkers { 2 } else { 1 };
-            Box::new(Wrk { path, connections: clients, threads, cores })
+            Box::new(Wrk { scheme, path, connections: clients, threads, cores })
         }
     }
 }
@@ -108,6 +126,19 @@ fn targets(case: Case) -> Vec<Target> {
             target("CPU per GB, weir / haproxy splicing", &["haproxy"], gb, 1.0),
             target("CPU per GB, weir / nginx", &["nginx"], gb, 0.40),
         ],
+        Case::TlsP256 => vec![target("CPU per handshake, weir / nginx", &["nginx"], each, 0.55)],
+        Case::TlsRsa => vec![target("CPU per handshake, weir / nginx", &["nginx"], each, 0.85)],
+        Case::TlsGet128 => vec![target("CPU per request, weir / nginx", &["nginx"], each, 0.85)],
+        Case::TlsBody1m => vec![target("CPU per GB, weir / nginx", &["nginx"], gb, 1.05)],
+        Case::TlsCertificates => {
+            let what = "CPU per handshake, 10,000 certificates / one";
+            vec![Target { what, ours: "weir-many", theirs: &["weir"], of: each, limit: 1.02 }]
+        }
+        Case::H2Get128 => vec![
+            target("CPU per request, weir / nginx", &["nginx"], each, 0.70),
+            target("CPU per request, weir / haproxy", &["haproxy"], each, 1.4),
+        ],
+        Case::H2Grpc => vec![target("CPU per call, weir / nginx", &["nginx"], each, 0.75)],
         Case::TcpExchange => vec![target("CPU per exchange, weir / haproxy", &["haproxy"], each, 1.0)],
         Case::TcpConnect => vec![target("CPU per connection, weir / haproxy", &["haproxy"], each, 1.0)],
         Case::UdpEcho => vec![target("CPU per echo, weir / nginx", &["nginx"], each, 0.70)],

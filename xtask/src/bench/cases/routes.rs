@@ -63,7 +63,8 @@ fn reloads(args: &Args, report: &mut Report) -> anyhow::Result<()> {
     let lab = Lab::open(Case::Routes, args)?;
     let contestant = Contestant::start(&lab, Case::Routes, &Entry::of(Kind::Weir))?;
     let base = fs::read_to_string(&contestant.configuration)?;
-    let load = Wrk { path: "/128", connections: 64, threads: 1, cores: lab.load_cores.clone() };
+    let load =
+        Wrk { scheme: "http", path: "/128", connections: 64, threads: 1, cores: lab.load_cores.clone() };
     fs::write(&contestant.configuration, with_routes(&base, MANY, 0))?;
     contestant.reload()?;
 

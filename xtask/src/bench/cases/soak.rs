@@ -31,7 +31,8 @@ pub(in crate::bench) fn run(args: &Args) -> anyhow::Result<()> {
     let lab = Lab::open(Case::Soak, args)?;
     let contestant = Contestant::start(&lab, Case::Soak, &Entry::of(Kind::Weir))?;
     let held = Held::open(&lab, &contestant, STREAMS, "upgrade")?;
-    let load = Wrk { path: "/128", connections: 64, threads: 1, cores: lab.load_cores.clone() };
+    let load =
+        Wrk { scheme: "http", path: "/128", connections: 64, threads: 1, cores: lab.load_cores.clone() };
     let running = load.start(contestant.address, whole)?;
 
     let readings = watch(&contestant, whole)?;

@@ -1,6 +1,8 @@
 //! What is sent through the contestants.
 
 pub(super) mod exchange;
+pub(super) mod h2load;
+pub(super) mod handshake;
 pub(super) mod iperf3;
 pub(super) mod wrk;
 

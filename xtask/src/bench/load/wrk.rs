@@ -1,4 +1,4 @@
-//! wrk: HTTP/1.1 requests on connections that are kept.
+//! wrk: HTTP/1.1 requests on connections that are kept, with TLS or without.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -14,6 +14,7 @@ use crate::install;
 
 /// GET requests.
 pub(in crate::bench) struct Wrk {
+    pub(in crate::bench) scheme: &'static str,
     pub(in crate::bench) path: &'static str,
     pub(in crate::bench) connections: usize,
     pub(in crate::bench) threads: usize,
@@ -41,7 +42,7 @@ impl Wrk {
             .args(["-d", &format!("{}s", seconds(duration)), "--timeout", "10s"])
             .arg("-s")
             .arg(script)
-            .arg(format!("http://{to}{}", self.path))
+            .arg(format!("{}://{to}{}", self.scheme, self.path))
             .stdout(Stdio::piped());
         Ok(Running { process: Process::start(&mut command)? })
     }
