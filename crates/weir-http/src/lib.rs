@@ -15,6 +15,7 @@ mod plane;
 mod policy;
 mod reject;
 mod server;
+mod shared;
 mod spec;
 mod stats;
 mod template;

@@ -258,7 +258,7 @@ impl Transfer {
     pub(crate) fn ends_with(&self, raw: usize, from: &Wire) -> bool {
         match &self.source {
             Source::Length(left) => *left == raw as u64,
-            Source::Frames(_) => from.is_last(),
+            Source::Frames(frames) => frames.left.is_none_or(|left| left == raw as u64) && from.is_last(),
             Source::Chunked(_) | Source::UntilClose | Source::Finished => false,
         }
     }

@@ -6,11 +6,12 @@ use http::HeaderValue;
 use weir_net::{Hoard, ListenerState, Socket, Worker};
 use weir_task::{Live, LiveCache, Snapshot};
 use weir_telemetry::AccessBuffer;
-use weir_upstream::pool::Pool;
+use weir_upstream::{Endpoint, PoolPlan, pool::Pool};
 
 use crate::exchange::Exchange;
 use crate::former::FormerPlanes;
 use crate::plane::Plane;
+use crate::shared::{Shared, SharedPool};
 use crate::stats::HttpStats;
 
 /// What the HTTP side of all workers shares.
@@ -35,6 +36,7 @@ pub struct HttpWorker {
     #[expect(clippy::vec_box, reason = "requests take them and give them back by pointer")]
     exchanges: Mutex<Vec<Box<Exchange>>>,
     pool: Mutex<Pool<Socket>>,
+    shared_pool: SharedPool,
     access: Mutex<AccessBuffer>,
     date: Mutex<Date>,
     /// Endpoints that said what nobody had asked, and until when their connections are used only once.
@@ -81,6 +83,7 @@ impl HttpWorker {
             plane: Mutex::default(),
             exchanges: Mutex::default(),
             pool: Mutex::new(Pool::new()),
+            shared_pool: SharedPool::default(),
             access: Mutex::new(access),
             date: Mutex::new(Date::now()),
             distrusted: Mutex::default(),
@@ -108,6 +111,7 @@ impl HttpWorker {
             if round.is_multiple_of(5) {
                 let expired = locked(&self.pool).sweep(Instant::now(), |_| false);
                 drop(expired);
+                self.shared_pool.sweep(Instant::now());
             }
             if round.is_multiple_of(50) {
                 let mut kept = locked(&self.exchanges);
@@ -121,6 +125,7 @@ impl HttpWorker {
         let mut drain = self.base.drain.clone();
         drain.begun().await;
         drop(locked(&self.pool).sweep(Instant::now(), |_| true));
+        self.shared_pool.end_all();
     }
 
     #[inline]
@@ -160,6 +165,11 @@ impl HttpWorker {
         locked(&self.pool)
     }
 
+    /// The connections to an endpoint that requests share.
+    pub(crate) fn shared_with(&self, endpoint: &Endpoint, plan: &PoolPlan) -> Arc<Shared> {
+        self.shared_pool.of(endpoint, plan, &self.base, &self.shared.stats)
+    }
+
     /// An endpoint sent bytes that belong to no answer: on a connection that is used again, they would become the next
     /// one. For a while none of its connections is, those that lie idle here among them.
     pub(crate) fn distrust(&self, endpoint: u32, now: Instant) {
@@ -197,14 +207,15 @@ impl HttpWorker {
     pub fn review(&self, endpoints: &HashSet<u32>) {
         let unwanted = locked(&self.pool).sweep(Instant::now(), |id| !endpoints.contains(&id));
         drop(unwanted);
+        self.shared_pool.review(endpoints);
         locked(&self.plane).refresh(&self.shared.live);
     }
 }
 
 impl Hoard for HttpWorker {
     fn shed(&self, count: usize) -> usize {
-        let shed = locked(&self.pool).shed(count);
-        shed.len()
+        let shed = locked(&self.pool).shed(count).len();
+        shed + self.shared_pool.shed(count - shed)
     }
 }
 

@@ -19,6 +19,8 @@ pub struct UpstreamPlan {
     pub endpoints: Vec<EndpointPlan>,
     /// What the `Host` field of forwarded requests says; default as the client sent it.
     pub host: HostPlan,
+    /// The versions of HTTP that are spoken to the endpoints.
+    pub http: HttpVersions,
     /// Longest wait for a connection, per attempt; default 5 s.
     pub connect_timeout: Duration,
     /// Longest wait for the response head, per attempt; default 60 s.
@@ -49,6 +51,7 @@ impl UpstreamPlan {
             balance: BalancePlan::RoundRobin,
             endpoints: Vec::new(),
             host: HostPlan::Preserve,
+            http: HttpVersions::Auto,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
@@ -68,6 +71,29 @@ impl UpstreamPlan {
             Target::Name { host, port } => Some((host.clone(), *port)),
             Target::Address(_) => None,
         })
+    }
+}
+
+/// The versions of HTTP that are spoken to endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HttpVersions {
+    /// What both sides speak over TLS, HTTP/1.1 without.
+    #[default]
+    Auto,
+    /// HTTP/1.1 alone.
+    Http11,
+    /// HTTP/2 alone; without TLS by prior knowledge.
+    Http2,
+}
+
+impl HttpVersions {
+    /// The word of the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Http11 => "1.1",
+            Self::Http2 => "2",
+        }
     }
 }
 

@@ -4,14 +4,16 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Instant;
 
-use weir_upstream::{Endpoint, Lease, PoolPlan, Upstream, UpstreamPlan, dial};
+use weir_upstream::{Endpoint, HttpVersions, Lease, PoolPlan, Upstream, UpstreamPlan, dial};
 use weir_wire::http1::{Body, Known, response_body};
 
 use super::exchanging::Exchanging;
 use super::limits::Limits;
-use super::{ForwardError, Forwarded, IdleLimits, head};
+use super::{ForwardError, Forwarded, IdleLimits, head, stream};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
+use crate::pipeline::grpc;
+use crate::shared::Place;
 use crate::transfer::{Sink, Transfer};
 use crate::wire::{Io, Wire};
 use crate::worker::HttpWorker;
@@ -43,6 +45,7 @@ impl Failure {
 /// The head of an answer stands in the exchange.
 pub(super) struct Answered {
     io: Wire,
+    place: Option<Place>,
     opened_at: Instant,
     body: Body,
     persistent: bool,
@@ -59,6 +62,7 @@ impl Answered {
         };
         Forwarded {
             io: self.io,
+            place: self.place,
             body: self.body,
             upgraded: self.upgraded,
             persistent: self.persistent,
@@ -81,6 +85,12 @@ pub(super) async fn attempt(
     request: &Request<'_>,
 ) -> Result<Answered, Failure> {
     let limits = request.limits;
+    if let Some(total) = limits.total {
+        grpc::shorten(exchange, total.saturating_duration_since(request.now));
+    }
+    if plan.http == HttpVersions::Http2 {
+        return stream::attempt(connection, exchange, body, lease, plan, request).await;
+    }
     let worker = Arc::clone(&connection.worker);
     let endpoint = lease.endpoint();
     let is_idempotent = exchange.request.method().is_idempotent();
@@ -88,8 +98,9 @@ pub(super) async fn attempt(
         && let Some((io, opened_at)) = reuse(&worker, endpoint, is_idempotent, request.now)
     {
         worker.shared.stats.reused(worker.base.shard);
-        let sending = Sending { lease, plan, request, opened_at, now: request.now };
-        match send(connection, exchange, body, Wire::H1(io), &sending).await {
+        let sending = Sending { request, opened_at, now: request.now };
+        write_head(connection, exchange, body, lease, plan);
+        match send(connection, exchange, body, Wire::H1(io), None, &sending).await {
             // Closed while it lay idle: nothing was sent, and a fresh connection is the first real try.
             Err(ForwardError::ClosedBeforeSend(_)) => {}
             result => return result.map_err(|error| Failure { error, reused: true }),
@@ -109,11 +120,12 @@ pub(super) async fn attempt(
     worker.shared.stats.connected(worker.base.shard);
     let now = Instant::now();
     endpoint.connected(now - begun);
-    let sending = Sending { lease, plan, request, opened_at: now, now };
-    send(connection, exchange, body, Wire::H1(Io::new(socket)), &sending).await.map_err(fresh)
+    let sending = Sending { request, opened_at: now, now };
+    write_head(connection, exchange, body, lease, plan);
+    send(connection, exchange, body, Wire::H1(Io::new(socket)), None, &sending).await.map_err(fresh)
 }
 
-fn micros(since: Instant) -> u32 {
+pub(super) fn micros(since: Instant) -> u32 {
     u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
 }
 
@@ -144,38 +156,40 @@ fn reuse(
     }
 }
 
-/// How a request's body is written to an endpoint: as it came, chunks re-made.
-fn sink(framing: Body, to: &Wire) -> Sink {
-    match (framing, to) {
-        (_, Wire::H2(_)) => Sink::Frames,
-        (Body::Chunked, Wire::H1(_)) => Sink::Chunked,
-        (Body::Empty | Body::Length(_) | Body::UntilClose, Wire::H1(_)) => Sink::Raw,
-    }
+/// Has the head written, and what of the body was taken before, chunks re-made.
+fn write_head(
+    connection: &Connection,
+    exchange: &mut Exchange,
+    body: &mut Transfer,
+    lease: &Lease,
+    plan: &UpstreamPlan,
+) {
+    head::write(exchange, plan, lease.endpoint());
+    let sink = if exchange.framing == Body::Chunked { Sink::Chunked } else { Sink::Raw };
+    body.aim(sink, &exchange.replay.bytes, &mut exchange.up, &connection.worker.base.spares);
 }
 
 /// One request over one connection.
-struct Sending<'a> {
-    lease: &'a Lease,
-    plan: &'a UpstreamPlan,
-    request: &'a Request<'a>,
-    opened_at: Instant,
-    now: Instant,
+pub(super) struct Sending<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) opened_at: Instant,
+    pub(super) now: Instant,
 }
 
-async fn send(
+/// Writes what stands in `exchange.up` and the rest of the body; on a stream its head is written.
+pub(super) async fn send(
     connection: &mut Connection,
     exchange: &mut Exchange,
     body: &mut Transfer,
     mut io: Wire,
+    place: Option<Place>,
     sending: &Sending<'_>,
 ) -> Result<Answered, ForwardError> {
     let Sending { request, now, .. } = *sending;
     let limits = request.limits;
     connection.deadline.set(now, limits.within(limits.response, now));
     let worker = Arc::clone(&connection.worker);
-    head::write(exchange, sending.plan, sending.lease.endpoint());
-    body.aim(sink(exchange.framing, &io), &exchange.replay.bytes, &mut exchange.up, &worker.base.spares);
-    let mut exchanging = Exchanging::new(connection, exchange, body, &mut io, limits, now);
+    let mut exchanging = Exchanging::new(connection, exchange, body, &mut io, place.as_ref(), limits, now);
     let answered = poll_fn(|cx| exchanging.poll(cx)).await;
     let head_at = Instant::now();
     exchange.record.head_at = head_at;
@@ -200,17 +214,17 @@ async fn send(
             return Err(error);
         }
     };
-    let is_grpc =
-        exchange.request.fields.get(Known::ContentType).is_some_and(|v| v.starts_with(b"application/grpc"));
     let is_events =
         response.fields.get(Known::ContentType).is_some_and(|value| value.starts_with(b"text/event-stream"));
     Ok(Answered {
-        persistent: response.is_persistent() && framing != Body::UntilClose && !upgraded,
+        // One that is shared is nobody's to keep.
+        persistent: place.is_none() && response.is_persistent() && framing != Body::UntilClose && !upgraded,
         io,
+        place,
         opened_at: sending.opened_at,
         body: framing,
         upgraded,
-        is_stream: is_grpc || is_events,
+        is_stream: is_events,
     })
 }
 

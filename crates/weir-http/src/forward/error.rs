@@ -25,6 +25,18 @@ pub(crate) enum ForwardError {
     /// The endpoint closed a connection after it may have seen the request.
     #[error("the endpoint closed the connection before the response head")]
     ClosedEarly,
+    /// The endpoint, or its connection, did nothing with the request: it may always be sent again.
+    #[error("the endpoint did not take the stream")]
+    Refused {
+        /// Because the connection ends, which is no fault of the endpoint's.
+        leaving: bool,
+    },
+    /// The endpoint gave the stream up before it answered.
+    #[error("the endpoint reset the stream before the response head: {0}")]
+    Reset(h2::Reason),
+    /// Nothing that a client could send: a policy's doing.
+    #[error("the request cannot be written in HTTP/2: {0}")]
+    Untranslatable(&'static str),
     #[error("the response head took longer than response_timeout")]
     ResponseTimeout,
     #[error("the endpoint does not take the request body")]
@@ -81,7 +93,10 @@ impl ForwardError {
             Self::OutOfDescriptors => ErrorCode::Overloaded,
             Self::Connect(_) => ErrorCode::ConnectFailed,
             Self::ConnectTimeout => ErrorCode::ConnectTimeout,
-            Self::ClosedBeforeSend(_) | Self::ClosedEarly => ErrorCode::UpstreamClosed,
+            Self::ClosedBeforeSend(_) | Self::ClosedEarly | Self::Refused { .. } | Self::Reset(_) => {
+                ErrorCode::UpstreamClosed
+            }
+            Self::Untranslatable(_) => ErrorCode::Internal,
             Self::ResponseTimeout | Self::WriteTimeout => ErrorCode::ResponseTimeout,
             Self::BadHead(_) | Self::Head(_) | Self::Framing(_) => ErrorCode::UpstreamMalformed,
             // Given up for an endpoint that then could not be had.
@@ -100,10 +115,15 @@ impl ForwardError {
     /// Whether another endpoint may be tried.
     pub(crate) fn retry(&self) -> Retry {
         match self {
-            Self::Connect(_) | Self::ConnectTimeout | Self::ClosedBeforeSend(_) => Retry::Always,
-            Self::ClosedEarly | Self::ResponseTimeout | Self::Status(_) => Retry::IfIdempotent,
+            Self::Connect(_) | Self::ConnectTimeout | Self::ClosedBeforeSend(_) | Self::Refused { .. } => {
+                Retry::Always
+            }
+            Self::ClosedEarly | Self::Reset(_) | Self::ResponseTimeout | Self::Status(_) => {
+                Retry::IfIdempotent
+            }
             Self::Head(_) | Self::Framing(_) | Self::BadHead(_) => Retry::IfIdempotent,
             Self::Pick { .. }
+            | Self::Untranslatable(_)
             | Self::OutOfDescriptors
             | Self::WriteTimeout
             | Self::UpgradeMismatch(_)
@@ -124,12 +144,17 @@ impl ForwardError {
             Self::Connect(_) => Outcome::ConnectFailed,
             Self::ConnectTimeout => Outcome::ConnectTimeout,
             Self::ResponseTimeout | Self::WriteTimeout => Outcome::ResponseTimeout,
-            Self::ClosedBeforeSend(_) | Self::ClosedEarly => Outcome::ClosedEarly,
+            Self::ClosedBeforeSend(_)
+            | Self::ClosedEarly
+            | Self::Refused { leaving: false }
+            | Self::Reset(_) => Outcome::ClosedEarly,
             Self::BadHead(_) | Self::Head(_) | Self::Framing(_) | Self::UpgradeMismatch(_) => {
                 Outcome::Malformed
             }
             Self::Status(status) => Outcome::Status(*status),
             Self::Pick { .. }
+            | Self::Refused { leaving: true }
+            | Self::Untranslatable(_)
             | Self::OutOfDescriptors
             | Self::TotalTimeout
             | Self::ShuttingDown

@@ -1,13 +1,14 @@
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use weir_wire::http1::{HeadScanner, Known, Version};
 
 use super::limits::Limits;
-use super::{ForwardError, upgrade};
+use super::{ForwardError, frames, upgrade};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::pipeline::earlier;
+use crate::shared::Place;
 use crate::transfer::{Side, Transfer};
 use crate::wire::Wire;
 
@@ -20,6 +21,8 @@ pub(super) struct Exchanging<'a> {
     exchange: &'a mut Exchange,
     body: &'a mut Transfer,
     io: &'a mut Wire,
+    /// The stream's place, where the connection is shared.
+    place: Option<&'a Place>,
     limits: &'a Limits,
     /// Bytes of `exchange.up` that were written.
     written: usize,
@@ -37,6 +40,7 @@ impl<'a> Exchanging<'a> {
         exchange: &'a mut Exchange,
         body: &'a mut Transfer,
         io: &'a mut Wire,
+        place: Option<&'a Place>,
         limits: &'a Limits,
         now: Instant,
     ) -> Self {
@@ -46,6 +50,7 @@ impl<'a> Exchanging<'a> {
             exchange,
             body,
             io,
+            place,
             limits,
             written: 0,
             sink_gone: false,
@@ -85,7 +90,7 @@ impl<'a> Exchanging<'a> {
                         self.body.told_end();
                     }
                 }
-                Poll::Ready(Err(error)) if self.written == 0 => {
+                Poll::Ready(Err(error)) if self.written == 0 && !self.io.is_framed() => {
                     return Err(ForwardError::ClosedBeforeSend(error));
                 }
                 Poll::Ready(Err(_)) => {
@@ -135,6 +140,15 @@ impl<'a> Exchanging<'a> {
 
     /// Reads one head: true for the final one, false for an interim one.
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, ForwardError>> {
+        if let (Wire::H2(stream), Some(place)) = (&mut *self.io, self.place) {
+            let head = ready!(stream.poll_head(cx)).map_err(|error| ForwardError::of_stream(error, place))?;
+            frames::response(&head, &mut self.exchange.response, self.limits.head.fields)?;
+            if self.exchange.response.status == 101 {
+                // There is none in HTTP/2 (RFC 9113 section 8.6).
+                return Poll::Ready(Err(ForwardError::BadHead("it switches protocols")));
+            }
+            return Poll::Ready(self.judge_status());
+        }
         loop {
             if !self.io.is_empty() {
                 let scanned = self.scanner.scan(self.io.filled(), self.limits.head.bytes);
@@ -162,7 +176,12 @@ impl<'a> Exchanging<'a> {
         response.parse(&self.io.filled()[..length], &self.limits.head)?;
         self.io.consume(length);
         self.scanner = HeadScanner::default();
-        match response.status {
+        self.judge_status()
+    }
+
+    /// Whether the head that was read is the final one.
+    fn judge_status(&mut self) -> Result<bool, ForwardError> {
+        match self.exchange.response.status {
             101 => {
                 upgrade::check(self.exchange)?;
                 Ok(true)
@@ -230,6 +249,9 @@ impl<'a> Exchanging<'a> {
                 } else {
                     Poll::Pending
                 };
+            }
+            if let Some(place) = self.place {
+                place.doubt();
             }
             return Poll::Ready(Err(self.limits.expired(ForwardError::ResponseTimeout)));
         }

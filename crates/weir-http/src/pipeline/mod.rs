@@ -4,6 +4,7 @@ mod admit;
 mod deliver;
 mod delivery;
 mod gateway_fields;
+pub(crate) mod grpc;
 mod head;
 pub(crate) mod problem;
 mod record;
@@ -125,7 +126,7 @@ async fn act(
         Action::Redirect(redirect) => Answer::Local { body: redirect.answer(exchange), close: false },
         Action::Respond(respond) => Answer::Local { body: respond.answer(exchange), close: false },
         Action::Forward(split) => {
-            let total = route.timeout.map(|timeout| exchange.record.started + timeout);
+            let total = deadline(exchange, route);
             body.set_limit(exchange.body_bytes_max);
             body.guard_trailers(&route.info.request_trailers);
             match forward::forward(connection, exchange, body, plane, split, total).await {
@@ -139,6 +140,15 @@ async fn act(
             }
         }
     }
+}
+
+/// When the whole must be over: by the route, and by the caller where it is a gRPC call that says so.
+fn deadline(exchange: &Exchange, route: &Route) -> Option<Instant> {
+    let fields = &exchange.request.fields;
+    let asked = grpc::is_call(fields).then(|| grpc::timeout(fields)).flatten();
+    let shorter = route.timeout.into_iter().chain(asked).min();
+    // A time beyond all clocks is none.
+    shorter.and_then(|timeout| exchange.record.started.checked_add(timeout))
 }
 
 fn refuse(exchange: &mut Exchange, reject: Reject) -> Answer {

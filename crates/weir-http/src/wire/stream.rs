@@ -92,6 +92,12 @@ impl H2Stream {
                     self.chunk = data;
                     return Poll::Ready(Ok(self.chunk.len()));
                 }
+                // A server that has answered the whole and wants no more of the request says so after the answer's end
+                // (RFC 9113 section 8.1), which the library then no longer tells.
+                Some(Err(error)) if !self.is_send_ended && is_complete(&error) => {
+                    self.recv = Recv::Ended;
+                    return Poll::Ready(Ok(0));
+                }
                 Some(Err(error)) => return Poll::Ready(Err(failed(error))),
                 None => break,
             }
@@ -219,6 +225,11 @@ impl H2Stream {
             Send::Body(send) => send.poll_reset(cx).is_ready(),
         }
     }
+}
+
+/// Whether a peer's reset says that all is well.
+fn is_complete(error: &h2::Error) -> bool {
+    error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }
 
 /// The error as one of reading and writing: the library's own verdict on the peer is told from a reset by the peer.

@@ -11,7 +11,8 @@ pub use health::HEALTH;
 use weir_config::{Code, Entry, Key, Node, Object, Problem, Problems, Section, Shape};
 
 use crate::{
-    BalancePlan, EndpointPlan, HashKey, HostPlan, PoolPlan, QueuePlan, RetryPlan, Target, UpstreamPlan,
+    BalancePlan, EndpointPlan, HashKey, HostPlan, HttpVersions, PoolPlan, QueuePlan, RetryPlan, Target,
+    UpstreamPlan,
 };
 
 const BALANCERS: &[&str] = &[
@@ -49,6 +50,12 @@ pub static UPSTREAM: Object = Object::new(
             "The `Host` field of forwarded requests: `preserve` as the client sent it, `endpoint` for the endpoint's own, or a name.",
         )
         .default("preserve"),
+        Key::new(
+            "http",
+            Shape::Enum(&["auto", "1.1", "2"]),
+            "The HTTP version spoken to the endpoints: `auto` is 1.1 on plain connections and what both sides speak over TLS.",
+        )
+        .default("auto"),
         Key::new(
             "connect_timeout",
             Shape::duration(1, 300_000),
@@ -179,6 +186,11 @@ impl UpstreamPlan {
             name: entry.name().into(),
             balance: balance(&section, problems),
             host: host(&section, problems),
+            http: match section.text("http") {
+                "1.1" => HttpVersions::Http11,
+                "2" => HttpVersions::Http2,
+                _ => HttpVersions::Auto,
+            },
             connect_timeout: section.duration("connect_timeout"),
             response_timeout: section.duration("response_timeout"),
             idle_timeout: section.duration("idle_timeout"),
