@@ -16,5 +16,5 @@ pub use client::{
 pub use client_auth::{ClientAuthMode, ClientIdentity};
 pub use digest::Digest;
 pub(crate) use provider::provider;
-pub use server::{Refresh, ServerTls, ServerTlsPlan, TlsVersion};
+pub use server::{CertificateTally, Refresh, ServerTls, ServerTlsPlan, TlsVersion};
 pub use spec::{ServerTlsContext, TLS};
