@@ -254,7 +254,8 @@ impl Transfer {
                 self.encode(from, buffers)?;
                 continue;
             }
-            if self.pipe.is_some() || self.is_spliced(tap) {
+            let can_splice = from.socket.can_splice() && to.can_splice();
+            if self.pipe.is_some() || (can_splice && self.is_spliced(tap)) {
                 ready!(self.poll_pipe(cx, from, to, spares))?;
             } else {
                 ready!(self.poll_source(cx, from, buffers))?;

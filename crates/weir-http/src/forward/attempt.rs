@@ -128,7 +128,7 @@ fn reuse(
     now: Instant,
 ) -> Option<(Io, Instant)> {
     loop {
-        let (socket, opened_at) = worker.pool().take(endpoint.id(), now)?;
+        let (mut socket, opened_at) = worker.pool().take(endpoint.id(), now)?;
         let mut byte = [0];
         let silent = match socket.try_read(&mut byte) {
             Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
