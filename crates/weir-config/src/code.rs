@@ -72,6 +72,8 @@ rules! {
     WEAK_SECRET = 451, "weak secret", "The secret is a well-known one or shorter than 16 bytes. Anybody can guess it.";
     NO_SECRET = 452, "secret cannot be read", "The file or the variable that should hold the secret is missing or empty.";
     OPEN_ADMIN = 453, "admin beyond loopback", "The admin address can be reached from other machines; it needs a token, and a warning stays.";
+    INSECURE = 454, "not verified", "An upstream is not verified, so that anybody may be it; the warning stays.";
+    CERTIFICATE = 461, "certificate cannot be used", "A certificate, its key or a file of authorities is missing, unreadable, or does not belong to the other. It is an error where nothing is left to serve.";
     NOT_YET = 501, "not yet", "The key is planned and this version refuses it.";
 }
 

@@ -64,7 +64,8 @@ async fn shake_hands(
     mut handshake: Handshake,
     tls: &ServerTls,
 ) -> Result<Socket, TlsFailure> {
-    let watch = Watch { worker, deadline, permit: Some(worker.shared.stats.tls.handshakes.begin(deadline.waker())) };
+    let watch =
+        Watch { worker, deadline, permit: Some(worker.shared.stats.tls.handshakes.begin(deadline.waker())) };
     let sni = match poll_fn(|cx| poll_hello(&mut handshake, &watch, cx)).await {
         Ok(sni) => sni,
         Err(NoHello::OtherProtocol) => return Err(other_protocol(handshake)),

@@ -73,7 +73,8 @@ impl Session {
     pub(super) fn run(&mut self, bytes: &mut Bytes, wish: Wish<'_>) -> Result<Turn, Error> {
         loop {
             let received = bytes.received.as_mut().map_or(&mut [][..], Buffer::filled_mut);
-            let mut out = Out { plain: &mut bytes.plain, outgoing: &mut bytes.outgoing, buffers: &bytes.buffers };
+            let mut out =
+                Out { plain: &mut bytes.plain, outgoing: &mut bytes.outgoing, buffers: &bytes.buffers };
             let (discard, step) = match self {
                 Self::Client(session) => out.settle(session.process_tls_records(received), wish),
                 Self::Server(session) => out.settle(session.process_tls_records(received), wish),
@@ -95,7 +96,8 @@ impl Session {
     /// Appends the alert that a failure has left behind.
     fn say_why(&mut self, bytes: &mut Bytes) {
         while self.state().wants_write() {
-            let mut out = Out { plain: &mut bytes.plain, outgoing: &mut bytes.outgoing, buffers: &bytes.buffers };
+            let mut out =
+                Out { plain: &mut bytes.plain, outgoing: &mut bytes.outgoing, buffers: &bytes.buffers };
             // Without input: what has failed must not be looked at again.
             let (_, step) = match self {
                 Self::Client(session) => out.settle(session.process_tls_records(&mut []), Wish::Read),
@@ -139,11 +141,13 @@ impl Out<'_> {
             Ok(ConnectionState::ReadEarlyData(_)) => Err(Error::General("early data".into())),
             Ok(ConnectionState::PeerClosed) => Ok(Some(Turn::PeerClosed)),
             Ok(ConnectionState::Closed) => Ok(Some(Turn::Closed)),
-            Ok(ConnectionState::EncodeTlsData(mut message)) => self.encode(|room| match message.encode(room) {
-                Ok(count) => Encoded::Whole(count),
-                Err(EncodeError::InsufficientSize(_)) => Encoded::Lacks,
-                Err(EncodeError::AlreadyEncoded) => Encoded::Whole(0),
-            }),
+            Ok(ConnectionState::EncodeTlsData(mut message)) => {
+                self.encode(|room| match message.encode(room) {
+                    Ok(count) => Encoded::Whole(count),
+                    Err(EncodeError::InsufficientSize(_)) => Encoded::Lacks,
+                    Err(EncodeError::AlreadyEncoded) => Encoded::Whole(0),
+                })
+            }
             Ok(ConnectionState::TransmitTlsData(sent)) => {
                 // It is among the outgoing bytes, which keep their order.
                 sent.done();
@@ -154,11 +158,12 @@ impl Out<'_> {
                 Wish::Read => Ok(Some(Turn::Blocked)),
                 Wish::Write(content) => {
                     self.expect(content.len());
-                    self.encode(|room| Encoded::from(traffic.encrypt(content, room))).map(|_| Some(Turn::Done))
+                    self.encode(|room| Encoded::from(traffic.encrypt(content, room)))
+                        .map(|_| Some(Turn::Done))
                 }
-                Wish::Close => {
-                    self.encode(|room| Encoded::from(traffic.queue_close_notify(room))).map(|_| Some(Turn::Done))
-                }
+                Wish::Close => self
+                    .encode(|room| Encoded::from(traffic.queue_close_notify(room)))
+                    .map(|_| Some(Turn::Done)),
             },
             Ok(_) => Err(Error::General("an unknown state".into())),
         };

@@ -23,7 +23,11 @@ fn place(facts: &TlsFacts) -> usize {
 impl TlsStats {
     /// Zeroes for that many workers and the control side.
     pub fn new(shards: usize) -> Self {
-        Self { handshakes: Handshakes::default(), shaken: Shards::new(shards, Default::default), failed: Default::default() }
+        Self {
+            handshakes: Handshakes::default(),
+            shaken: Shards::new(shards, Default::default),
+            failed: Default::default(),
+        }
     }
 
     /// A handshake is over, and both sides agree.
@@ -65,7 +69,11 @@ impl TlsStats {
                 failed.sample(&[("reason", reason.as_str())], count as f64);
             }
         }
-        out.family("weir_tls_handshakes_open", "TLS handshakes with clients that are under way.", Kind::Gauge)
-            .sample(&[], self.handshakes.open() as f64);
+        out.family(
+            "weir_tls_handshakes_open",
+            "TLS handshakes with clients that are under way.",
+            Kind::Gauge,
+        )
+        .sample(&[], self.handshakes.open() as f64);
     }
 }

@@ -310,7 +310,9 @@ impl TlsStream {
                     return Ok(());
                 }
                 Ok(Turn::PeerClosed) => self.ended(),
-                Ok(Turn::Blocked | Turn::Plain | Turn::Closed) => return Err(io::ErrorKind::BrokenPipe.into()),
+                Ok(Turn::Blocked | Turn::Plain | Turn::Closed) => {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                }
                 Err(error) => return Err(self.broken(&error)),
             }
         }
@@ -395,9 +397,10 @@ impl TlsStream {
     /// Room for more received bytes.
     fn make_room(&mut self) -> io::Result<()> {
         let buffers = &self.bytes.buffers;
-        let received = self.bytes.received.get_or_insert_with(|| {
-            if self.is_bulk { buffers.take_large() } else { buffers.take() }
-        });
+        let received = self
+            .bytes
+            .received
+            .get_or_insert_with(|| if self.is_bulk { buffers.take_large() } else { buffers.take() });
         if received.room().is_empty() {
             if received.size() < LARGE_BUFFER_BYTES {
                 let mut larger =

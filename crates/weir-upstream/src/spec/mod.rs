@@ -3,15 +3,18 @@
 mod endpoint;
 mod health;
 mod statuses;
+mod tls;
 
 use std::collections::HashMap;
 
 pub use endpoint::ENDPOINT;
 pub use health::HEALTH;
-use weir_config::{Code, Entry, Key, Node, Object, Problem, Problems, Section, Shape};
+pub use tls::TLS;
+use weir_config::{Code, Entry, Key, Node, Object, Problem, Problems, Section, Shape, SourceReader};
 
 use crate::{
-    BalancePlan, EndpointPlan, HashKey, HostPlan, PoolPlan, QueuePlan, RetryPlan, Target, UpstreamPlan,
+    BalancePlan, EndpointPlan, HashKey, HostPlan, HttpVersions, PoolPlan, QueuePlan, RetryPlan, Target,
+    UpstreamPlan,
 };
 
 const BALANCERS: &[&str] = &[
@@ -50,9 +53,21 @@ pub static UPSTREAM: Object = Object::new(
         )
         .default("preserve"),
         Key::new(
+            "tls",
+            Shape::OneOf(&[Shape::OnOff, Shape::Object(&TLS)]),
+            "Whether connections to the endpoints are secured by TLS, and how: `tls: {}` verifies them against the authorities that the system trusts. The header of `send_proxy_protocol` goes before it; TCP connections offer the protocol (ALPN) that their client has agreed on with us, else none.",
+        )
+        .default("off"),
+        Key::new(
+            "http",
+            Shape::Enum(&["auto", "1.1", "2"]),
+            "The version of HTTP that endpoints are spoken to in; `auto`: what they choose of those we offer over TLS, 1.1 without.",
+        )
+        .default("auto"),
+        Key::new(
             "connect_timeout",
             Shape::duration(1, 300_000),
-            "Longest wait for a connection, per attempt. It cannot be switched off.",
+            "Longest wait for a connection, TLS included, per attempt. It cannot be switched off.",
         )
         .default("5s"),
         Key::new(
@@ -171,14 +186,16 @@ static RETRY: Object = Object::new(
 impl UpstreamPlan {
     /// Reads one entry of `upstreams`: its name and its mapping.
     ///
-    /// Always gives a plan, with defaults in place of what is wrong; `problems` say whether it may be used.
-    pub fn decode(entry: &Entry, problems: &Problems) -> Self {
+    /// `reader` reads the files of certificates. Always gives a plan, with defaults in place of what is wrong; `problems` say whether it may be used.
+    pub fn decode(entry: &Entry, reader: &dyn SourceReader, problems: &Problems) -> Self {
         let section = UPSTREAM.open(&entry.value, problems);
         let endpoints = endpoints(&section, problems);
-        Self {
+        let plan = Self {
             name: entry.name().into(),
             balance: balance(&section, problems),
             host: host(&section, problems),
+            tls: tls::decode(&section, reader, problems),
+            http: http(&section, problems),
             connect_timeout: section.duration("connect_timeout"),
             response_timeout: section.duration("response_timeout"),
             idle_timeout: section.duration("idle_timeout"),
@@ -194,7 +211,22 @@ impl UpstreamPlan {
             slow_start: section.duration_or_off("slow_start"),
             panic_threshold: section.percent("panic_threshold"),
             required: section.boolean("required"),
+        };
+        tls::check_names(&plan, &section, problems);
+        plan
+    }
+}
+
+fn http(section: &Section, problems: &Problems) -> HttpVersions {
+    match section.text("http") {
+        "1.1" => HttpVersions::Http11,
+        "2" => {
+            let problem =
+                Problem::error(Code::NOT_YET, section.at("http"), "HTTP/2 to endpoints is not there yet");
+            problems.push(problem.help("remove `http`; this version speaks HTTP/1.1 to endpoints"));
+            HttpVersions::Http2
         }
+        _ => HttpVersions::Auto,
     }
 }
 

@@ -52,6 +52,22 @@ impl TlsFaultReason {
         Self::Closed,
     ];
 
+    /// A sentence that tells a client no more than it may know.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Expired => "The upstream's certificate has expired",
+            Self::NotYetValid => "The upstream's certificate is not valid yet",
+            Self::UnknownIssuer => "The upstream's certificate comes from an unknown issuer",
+            Self::WrongName => "The upstream's certificate is for another name",
+            Self::BadCertificate => "The upstream's certificate cannot be used",
+            Self::CertificateRefused => "The upstream does not take the gateway's certificate",
+            Self::Refused => "The upstream refused the TLS connection",
+            Self::Protocol => "The upstream and the gateway have no TLS protocol in common",
+            Self::NotTls => "The upstream does not answer in TLS",
+            Self::Closed => "The upstream closed the connection within the TLS handshake",
+        }
+    }
+
     /// The word used in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -83,6 +99,11 @@ impl TlsFault {
     /// The server closed the connection before the handshake was over.
     pub fn closed() -> Self {
         Self::new(TlsFaultReason::Closed, "the server closed the connection within the handshake")
+    }
+
+    /// What came is no handshake.
+    pub fn not_tls() -> Self {
+        Self::new(TlsFaultReason::NotTls, "the server's answer is no TLS")
     }
 
     fn new(reason: TlsFaultReason, text: impl Into<String>) -> Self {
@@ -118,9 +139,7 @@ impl From<&Error> for TlsFault {
             Error::NoCertificatesPresented => {
                 Self::new(Reason::BadCertificate, "the server showed no certificate")
             }
-            Error::InvalidMessage(_) | Error::InappropriateMessage { .. } => {
-                Self::new(Reason::NotTls, "the server's answer is no TLS")
-            }
+            Error::InvalidMessage(_) | Error::InappropriateMessage { .. } => Self::not_tls(),
             error => Self::new(Reason::Protocol, format!("the server broke the protocol: {error}")),
         }
     }
