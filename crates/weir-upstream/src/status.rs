@@ -55,6 +55,8 @@ pub struct EndpointStatus {
     pub label: Arc<str>,
     /// Its id.
     pub id: u32,
+    /// Whom it must prove to be, where connections are secured.
+    pub server_name: Option<String>,
     /// What it is and why.
     pub state: EndpointState,
     /// The operator's word.
@@ -135,6 +137,7 @@ impl Upstream {
                 .map(|endpoint| EndpointStatus {
                     label: Arc::clone(endpoint.label()),
                     id: endpoint.id(),
+                    server_name: endpoint.server_name(),
                     state: endpoint.state(),
                     admin: endpoint.vitals.admin(),
                     backup: endpoint.is_backup(),

@@ -111,7 +111,11 @@ pub(super) async fn attempt(
     worker.shared.stats.connected(worker.base.shard);
     let now = Instant::now();
     endpoint.connected(now - begun);
-    send(connection, exchange, body, Io::new(socket), now, request, now).await.map_err(fresh)
+    let sent = send(connection, exchange, body, Io::new(socket), now, request, now).await;
+    if let Err(ForwardError::Tls(fault)) = &sent {
+        endpoint.tls_failed(&worker.base, fault);
+    }
+    sent.map_err(fresh)
 }
 
 fn micros(since: Instant) -> u32 {

@@ -343,7 +343,7 @@ impl TlsStream {
         self.is_fresh = false;
         self.put_received();
         self.flush_now();
-        io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+        io::Error::new(io::ErrorKind::InvalidData, error.clone())
     }
 
     /// Writes the outgoing bytes.
