@@ -304,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             (false, _) => Some("close"),
             // A client of 1.0 that asked to be kept must be told that it is (RFC 9112 section 9.3).
             (true, Version::Http10) => Some("keep-alive"),
-            (true, Version::Http11) => None,
+            (true, Version::Http11 | Version::Http2) => None,
         };
         let bytes = answer.into_bytes(with_body, connection, SystemTime::now());
         self.place.hold(bytes.len(), now());

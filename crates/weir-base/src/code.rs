@@ -91,8 +91,8 @@ codes! {
     ConnectTimeout = "connect-timeout", 504, Upstream, "The upstream did not accept the connection in time";
     /// The response head took longer than `response_timeout`.
     ResponseTimeout = "response-timeout", 504, Upstream, "The upstream did not answer in time";
-    /// The whole request took longer than the route's `timeout`.
-    TotalTimeout = "total-timeout", 504, Gateway, "The request took longer than the route allows";
+    /// The whole request took longer than the route's `timeout` or the caller's `grpc-timeout`.
+    TotalTimeout = "total-timeout", 504, Gateway, "The request took longer than it may";
     /// An admin request whose `Host` is not one of the admin address's names.
     AdminHostRefused = "admin-host-refused", 421, Client, "This host name is not served here";
     /// An admin request from a foreign origin.

@@ -8,15 +8,15 @@ use weir_net::{Admitted, ListenerState, ProxyProtocol, Refusal, Socket};
 use weir_task::Deadline;
 use weir_wire::http1::HeadLimits;
 
-use crate::io::Io;
 use crate::plane::Plane;
+use crate::wire::{Io, Wire};
 use crate::worker::HttpWorker;
 
-/// One client connection: what it is made of while it serves requests, and all that it costs while idle.
+/// One conversation with a client, request by request: a connection of HTTP/1.1, and all that it costs while idle, or
+/// one stream of an HTTP/2 connection.
 pub(crate) struct Connection {
-    pub(crate) io: Io,
-    pub(crate) peer: Option<SocketAddr>,
-    pub(crate) admitted: Admitted,
+    pub(crate) io: Wire,
+    pub(crate) client: Arc<Client>,
     pub(crate) worker: Arc<HttpWorker>,
     pub(crate) deadline: Deadline,
     pub(crate) requests: u64,
@@ -25,6 +25,12 @@ pub(crate) struct Connection {
     pub(crate) patience: Patience,
     /// Whether it has yet to begin with a PROXY header.
     pub(crate) expects: ProxyProtocol,
+}
+
+/// Who is at the other end of a client connection: the same for all conversations over it.
+pub(crate) struct Client {
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) admitted: Admitted,
     peer_text: PeerText,
 }
 
@@ -94,45 +100,35 @@ impl Connection {
         }
         let peer_text = PeerText::new(peer);
         Ok(Box::new(Self {
-            io: Io::new(socket),
-            peer,
-            admitted,
+            io: Wire::H1(Io::new(socket)),
+            client: Arc::new(Client { peer, admitted, peer_text }),
             worker,
             deadline,
             requests: 0,
             now: Instant::now(),
             patience: Patience::of(plane),
             expects,
-            peer_text,
         }))
     }
 
     /// Settles who the client is: from here on `declared` is the peer. False where it is at its limit.
     pub(crate) fn settle_peer(&mut self, declared: Option<SocketAddr>) -> bool {
         self.expects = ProxyProtocol::Off;
-        if declared.is_some() {
-            self.peer = declared;
-            self.peer_text = PeerText::new(declared);
-        }
         let limits = self.worker.plane().limits.connections();
-        self.peer.is_none_or(|peer| self.admitted.count_ip(peer.ip(), &limits).is_ok())
-    }
-
-    /// The peer's address; none on unix sockets.
-    pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
-        self.peer.map(|peer| peer.ip().to_canonical())
-    }
-
-    /// The peer's address as text; empty on unix sockets.
-    pub(crate) fn peer_text(&self) -> &[u8] {
-        &self.peer_text.bytes[..usize::from(self.peer_text.length)]
+        let client =
+            Arc::get_mut(&mut self.client).expect("nobody else knows of it before its first request");
+        if declared.is_some() {
+            client.peer = declared;
+            client.peer_text = PeerText::new(declared);
+        }
+        client.peer.is_none_or(|peer| client.admitted.count_ip(peer.ip(), &limits).is_ok())
     }
 
     /// Whether the connection should end after what it serves.
     pub(crate) fn is_ending(&self) -> bool {
         self.worker.base.is_draining()
-            || self.admitted.listener.is_retired()
-            || self.admitted.handle.should_close()
+            || self.client.admitted.listener.is_retired()
+            || self.client.admitted.handle.should_close()
     }
 
     /// Whether the client has gone; otherwise the task is woken when it goes.
@@ -140,8 +136,12 @@ impl Connection {
     /// The end of its stream is seen only behind what it has sent, so requests sent ahead are read into the buffer.
     /// When that is full there is nothing to learn.
     pub(crate) fn is_gone(&mut self, cx: &mut Context<'_>) -> bool {
-        while self.io.has_room() {
-            match self.io.poll_fill(cx, &self.worker.base.spares.buffers) {
+        let io = match &mut self.io {
+            Wire::H1(io) => io,
+            Wire::H2(stream) => return stream.is_gone(cx),
+        };
+        while io.has_room() {
+            match io.poll_fill(cx, &self.worker.base.spares.buffers) {
                 Poll::Ready(Ok(count)) if count > 0 => {}
                 Poll::Ready(Ok(_) | Err(_)) => return true,
                 Poll::Pending => return false,
@@ -152,7 +152,19 @@ impl Connection {
 
     /// Marks the connection idle or busy, for the choice of what to give up first.
     pub(crate) fn set_idle(&self, since: Option<Instant>) {
-        self.admitted.set_idle(since.map(|at| self.worker.base.age_ms(at)));
+        self.client.admitted.set_idle(since.map(|at| self.worker.base.age_ms(at)));
+    }
+}
+
+impl Client {
+    /// The peer's address; none on unix sockets.
+    pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip().to_canonical())
+    }
+
+    /// The peer's address as text; empty on unix sockets.
+    pub(crate) fn peer_text(&self) -> &[u8] {
+        &self.peer_text.bytes[..usize::from(self.peer_text.length)]
     }
 }
 

@@ -62,7 +62,7 @@ pub struct Exchange {
     pub(crate) out: Vec<u8>,
     /// Bytes to write to the upstream.
     pub(crate) up: Vec<u8>,
-    /// What was written of the request's body, to be written again on a retry.
+    /// What was taken of the request's body, to be written again on a retry.
     pub(crate) replay: Replay,
 }
 
@@ -98,7 +98,7 @@ pub(crate) struct Record {
     pub(crate) head_us: u32,
 }
 
-/// The written part of a request's body, as long as it fits its bound.
+/// What was taken of a request's body, as long as it fits its bound.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
     pub(crate) bytes: Vec<u8>,
@@ -107,7 +107,7 @@ pub(crate) struct Replay {
 }
 
 impl crate::transfer::Tap for Replay {
-    fn wrote(&mut self, bytes: &[u8]) {
+    fn took(&mut self, bytes: &[u8]) {
         if self.overflowed || self.bytes.len() + bytes.len() > self.bytes_max {
             self.overflowed = true;
             self.bytes.clear();

@@ -10,18 +10,19 @@ mod connection;
 mod exchange;
 mod former;
 mod forward;
-mod io;
 mod pipeline;
 mod plane;
 mod policy;
 mod reject;
 mod server;
+mod shared;
 mod spec;
 mod stats;
 mod template;
 mod trailers;
 mod transfer;
 mod trust;
+mod wire;
 mod worker;
 
 pub use action::{

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_net::tls::ServerTls;
 use weir_net::{ConnectionLimits, ProxyProtocol, TrustedProxies};
 use weir_route::{PathRules, RouteTable};
 use weir_telemetry::{Collect, Exposition};
@@ -93,7 +94,7 @@ impl RouteInfo {
 }
 
 /// Settings of one listener that may change with a reload.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ListenerPlan {
     /// What the route table knows the listener by.
     pub match_id: u32,
@@ -101,6 +102,8 @@ pub struct ListenerPlan {
     pub paths: PathRules,
     /// Whether connections begin with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
+    /// What connections shake hands by first.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// `timeouts` of the configuration; see there for what each bounds.

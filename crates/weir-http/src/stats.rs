@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::shared::SharedStats;
 use weir_base::ErrorCode;
 use weir_telemetry::{Collect, Counter, Exposition, Gauge, Histogram, Kind, Shard, Shards, Tally};
 
@@ -54,6 +55,7 @@ pub struct HttpStats {
     shards: Shards<PlaneShard>,
     pub(crate) unasked_bytes: Counter,
     pub(crate) upgraded: Gauge,
+    pub(crate) shared: SharedStats,
 }
 
 #[derive(Debug)]
@@ -84,6 +86,7 @@ impl HttpStats {
             shards: Shards::new(shards, PlaneShard::default),
             unasked_bytes: Counter::default(),
             upgraded: Gauge::default(),
+            shared: SharedStats::new(shards),
         })
     }
 
@@ -148,6 +151,7 @@ impl Collect for HttpStats {
             "Times that an endpoint sent bytes that belong to no answer; its connections are then used only once for 10 s.",
             self.unasked_bytes.get() as f64,
         );
+        self.shared.collect(out);
     }
 }
 

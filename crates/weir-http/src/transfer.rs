@@ -1,16 +1,15 @@
 mod chunk_writer;
+mod encode;
 
 use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use weir_net::{Buffer, Buffers, Pipe, Socket, Spares};
-use weir_wire::http1::{Body, Chunk, ChunkError, ChunkedDecoder, Head};
+use weir_net::{Buffer, Buffers, Pipe, Spares};
+use weir_wire::http1::{Body, ChunkError, ChunkedDecoder, Head};
 
-use chunk_writer::ChunkWriter;
-
-use crate::io::Io;
-use crate::trailers::{Denied, TrailerRules};
+use crate::trailers::TrailerRules;
+use crate::wire::{H2Stream, Io, Wire};
 
 /// One direction of one body: read as the source frames it, written as the sink needs it.
 ///
@@ -20,6 +19,9 @@ use crate::trailers::{Denied, TrailerRules};
 pub(crate) struct Transfer {
     source: Source,
     sink: Sink,
+    end: End,
+    /// Those of the source, once it has finished, where there are any.
+    trailers: Option<Box<Head>>,
     /// Bytes for the sink that do not stand in the source's buffer: a re-made chunk, trailers, the last chunk.
     encoded: Option<Buffer>,
     /// What a long body passes through without being copied.
@@ -39,7 +41,27 @@ enum Source {
     Length(u64),
     Chunked(Box<Chunks>),
     UntilClose,
+    Frames(Frames),
     Finished,
+}
+
+/// A body that comes in data frames; the stream's end is its end.
+#[derive(Debug)]
+struct Frames {
+    /// What the declared length leaves; none was declared where there is none.
+    left: Option<u64>,
+    trailers: TrailerRules,
+}
+
+/// The end of the stream, where the sink is one and the source has finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Told, or not to be told.
+    Told,
+    /// To be told with the last byte, or behind it.
+    Due,
+    /// To be told by the trailers.
+    DueWithTrailers,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +77,8 @@ pub(crate) enum Sink {
     Raw,
     /// In chunks, with trailers.
     Chunked,
+    /// In data frames, with trailers.
+    Frames,
     /// Not at all: it is read and forgotten.
     Discard,
 }
@@ -79,6 +103,8 @@ pub(crate) enum TransferError {
     SourceEnded,
     SourceFailed(#[allow(dead_code, reason = "shown by Debug")] io::Error),
     SourceMalformed(ChunkError),
+    /// The data is not as long as was declared.
+    SourceDisagrees,
     /// More bytes than the limit.
     TooLarge,
     /// A trailer that a policy denies; the last chunk was not written.
@@ -86,38 +112,63 @@ pub(crate) enum TransferError {
     SinkFailed(#[allow(dead_code, reason = "shown by Debug")] io::Error),
 }
 
-/// Sees the bytes that were written to the sink.
+/// Sees the bytes of the body that were taken from the source.
 pub(crate) trait Tap {
-    fn wrote(&mut self, bytes: &[u8]);
+    fn took(&mut self, bytes: &[u8]);
 
     /// Whether that many bytes may pass unseen.
     fn lets_pass(&mut self, count: u64) -> bool;
 }
 
 impl Tap for () {
-    fn wrote(&mut self, _: &[u8]) {}
+    fn took(&mut self, _: &[u8]) {}
 
     fn lets_pass(&mut self, _: u64) -> bool {
         true
     }
 }
 
-impl Transfer {
-    pub(crate) fn new(body: Body, sink: Sink, limit: u64, now: Instant) -> Self {
-        let source = match body {
-            Body::Empty => Source::Finished,
-            Body::Length(length) => Source::Length(length),
-            Body::Chunked => Source::Chunked(Box::default()),
-            Body::UntilClose => Source::UntilClose,
+impl Source {
+    fn of_stream(body: Body, stream: &H2Stream) -> Self {
+        let left = match body {
+            _ if stream.filled().is_empty() && stream.is_last() => return Self::Finished,
+            Body::Empty => Some(0),
+            Body::Length(length) => Some(length),
+            Body::Chunked | Body::UntilClose => None,
         };
+        Self::Frames(Frames { left, trailers: TrailerRules::default() })
+    }
+}
+
+impl Transfer {
+    /// A body that comes from `wire`.
+    pub(crate) fn new(body: Body, wire: &Wire, sink: Sink, now: Instant) -> Self {
+        let source = match (body, wire) {
+            (Body::Empty, Wire::H1(_)) => Source::Finished,
+            (Body::Length(length), Wire::H1(_)) => Source::Length(length),
+            (Body::Chunked, Wire::H1(_)) => Source::Chunked(Box::default()),
+            (Body::UntilClose, Wire::H1(_)) => Source::UntilClose,
+            (body, Wire::H2(stream)) => Source::of_stream(body, stream),
+        };
+        Self::of(source, sink, now)
+    }
+
+    /// No body, for nobody.
+    pub(crate) fn none(now: Instant) -> Self {
+        Self::of(Source::Finished, Sink::Discard, now)
+    }
+
+    fn of(source: Source, sink: Sink, now: Instant) -> Self {
         Self {
             source,
             sink,
+            end: End::Told,
+            trailers: None,
             encoded: None,
             pipe: None,
             spliced: false,
             bytes: 0,
-            limit,
+            limit: u64::MAX,
             blocked: Side::Source,
             moved: false,
             since: now,
@@ -131,10 +182,13 @@ impl Transfer {
 
     /// Sets what is done to trailers before they are written.
     pub(crate) fn guard_trailers(&mut self, rules: &TrailerRules) {
-        if let Source::Chunked(chunks) = &mut self.source
-            && !rules.is_empty()
-        {
-            chunks.trailers = rules.clone();
+        if rules.is_empty() {
+            return;
+        }
+        match &mut self.source {
+            Source::Chunked(chunks) => chunks.trailers = rules.clone(),
+            Source::Frames(frames) => frames.trailers = rules.clone(),
+            Source::Length(_) | Source::UntilClose | Source::Finished => {}
         }
     }
 
@@ -143,6 +197,7 @@ impl Transfer {
         match &self.source {
             Source::Finished => Some(0),
             Source::Length(left) => Some(*left),
+            Source::Frames(frames) => frames.left,
             Source::Chunked(_) | Source::UntilClose => None,
         }
     }
@@ -150,7 +205,7 @@ impl Transfer {
     /// Whether the source's body was read to its end and all of it written.
     #[inline]
     pub(crate) fn is_finished(&self) -> bool {
-        matches!(self.source, Source::Finished) && self.encoded.is_none()
+        matches!((&self.source, &self.end), (Source::Finished, End::Told)) && self.encoded.is_none()
     }
 
     /// Whether the source's body was read to its end.
@@ -161,6 +216,7 @@ impl Transfer {
     /// From now on the rest is read and forgotten.
     pub(crate) fn discard(&mut self, spares: &Spares) {
         self.sink = Sink::Discard;
+        self.end = End::Told;
         if let (Some(pipe), Source::Length(left)) = (&self.pipe, &mut self.source) {
             // Already read from the source, and with the pipe forgotten.
             *left -= pipe.filled() as u64;
@@ -190,21 +246,33 @@ impl Transfer {
     /// What of the source's buffer can be written as it is.
     pub(crate) fn raw_ready(&self, filled: usize) -> usize {
         match (&self.source, self.sink) {
-            (Source::Length(left), Sink::Raw) => usize::try_from(*left).unwrap_or(usize::MAX).min(filled),
-            (Source::UntilClose, Sink::Raw) => filled,
-            _ => 0,
+            (Source::Length(left), Sink::Raw | Sink::Frames) => {
+                usize::try_from(*left).unwrap_or(usize::MAX).min(filled)
+            }
+            (Source::UntilClose | Source::Frames(_), Sink::Raw | Sink::Frames) => filled,
+            (Source::Chunked(_) | Source::Finished, _) | (_, Sink::Chunked | Sink::Discard) => 0,
         }
     }
 
-    /// Accounts for bytes of [`raw_ready`](Self::raw_ready) that the caller has written itself.
-    pub(crate) fn wrote_raw(&mut self, count: usize) {
+    /// Whether the body ends with these bytes of [`raw_ready`](Self::raw_ready).
+    pub(crate) fn ends_with(&self, raw: usize, from: &Wire) -> bool {
+        match &self.source {
+            Source::Length(left) => *left == raw as u64,
+            Source::Frames(frames) => frames.left.is_none_or(|left| left == raw as u64) && from.is_last(),
+            Source::Chunked(_) | Source::UntilClose | Source::Finished => false,
+        }
+    }
+
+    /// Accounts for bytes of [`raw_ready`](Self::raw_ready) that were written; `is_end` where the body
+    /// [ends with them](Self::ends_with) and the sink was told so.
+    pub(crate) fn wrote_raw(&mut self, count: usize, is_end: bool) {
         self.bytes += count as u64;
         self.moved = true;
-        if let Source::Length(left) = &mut self.source {
-            *left -= count as u64;
-            if *left == 0 {
-                self.source = Source::Finished;
-            }
+        match &mut self.source {
+            _ if is_end => self.source = Source::Finished,
+            Source::Length(left) => *left -= count as u64,
+            Source::Frames(Frames { left: Some(left), .. }) => *left -= count as u64,
+            Source::Frames(_) | Source::Chunked(_) | Source::UntilClose | Source::Finished => {}
         }
     }
 
@@ -212,8 +280,8 @@ impl Transfer {
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Io,
-        to: &mut Socket,
+        from: &mut Wire,
+        to: &mut Wire,
         spares: &Spares,
         tap: &mut impl Tap,
     ) -> Poll<Result<(), TransferError>> {
@@ -225,46 +293,76 @@ impl Transfer {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if let Some(encoded) = &mut self.encoded {
-                self.blocked = Side::Sink;
-                let count = ready!(to.poll_write(cx, encoded.filled())).map_err(TransferError::SinkFailed)?;
-                tap.wrote(&encoded.filled()[..count]);
-                encoded.consume(count);
-                self.moved = true;
-                if encoded.is_empty() {
-                    self.free(spares);
-                }
+            if self.encoded.is_some() {
+                ready!(self.poll_encoded(cx, to, spares))?;
                 continue;
             }
             if matches!(self.source, Source::Finished) {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(self.tell_end(to));
             }
             if !from.is_empty() {
                 self.blocked = Side::Sink;
                 let raw = self.raw_ready(from.filled().len());
                 if raw > 0 {
                     self.allow(raw as u64)?;
-                    let count = ready!(to.poll_write(cx, &from.filled()[..raw]))
+                    let is_end = self.ends_with(raw, from);
+                    let count = ready!(to.poll_write(cx, &from.filled()[..raw], is_end))
                         .map_err(TransferError::SinkFailed)?;
-                    tap.wrote(&from.filled()[..count]);
+                    tap.took(&from.filled()[..count]);
                     from.consume(count);
-                    self.wrote_raw(count);
+                    self.wrote_raw(count, is_end && count == raw);
                     continue;
                 }
-                self.encode(from, buffers)?;
+                self.encode(from, buffers, tap)?;
                 continue;
             }
-            let can_splice = from.socket.can_splice() && to.can_splice();
-            if self.pipe.is_some() || (can_splice && self.is_spliced(tap)) {
-                ready!(self.poll_pipe(cx, from, to, spares))?;
-            } else {
-                ready!(self.poll_source(cx, from, buffers))?;
+            match (&mut *from, &mut *to) {
+                (Wire::H1(from), Wire::H1(to)) if self.pipe.is_some() || self.is_spliced(from, to, tap) => {
+                    ready!(self.poll_pipe(cx, from, to, spares))?;
+                }
+                _ => ready!(self.poll_source(cx, from, buffers))?,
             }
         }
     }
 
+    /// Writes what was encoded.
+    fn poll_encoded(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Wire,
+        spares: &Spares,
+    ) -> Poll<Result<(), TransferError>> {
+        let Some(encoded) = &mut self.encoded else { return Poll::Ready(Ok(())) };
+        self.blocked = Side::Sink;
+        let is_last = self.end == End::Due;
+        let count =
+            ready!(to.poll_write(cx, encoded.filled(), is_last)).map_err(TransferError::SinkFailed)?;
+        encoded.consume(count);
+        self.moved = true;
+        if encoded.is_empty() {
+            if is_last {
+                self.end = End::Told;
+            }
+            self.free(spares);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the stream that the body was written to.
+    fn tell_end(&mut self, to: &mut Wire) -> Result<(), TransferError> {
+        match (std::mem::replace(&mut self.end, End::Told), &self.trailers) {
+            (End::Told, _) => Ok(()),
+            (End::DueWithTrailers, Some(trailers)) => to.end(trailers),
+            (End::Due | End::DueWithTrailers, _) => to.end(&Head::default()),
+        }
+        .map_err(TransferError::SinkFailed)
+    }
+
     /// Whether what is left is worth a pipe: long, and to be written as it is.
-    fn is_spliced(&self, tap: &mut impl Tap) -> bool {
+    fn is_spliced(&self, from: &Io, to: &Io, tap: &mut impl Tap) -> bool {
+        if !from.socket.can_splice() || !to.socket.can_splice() {
+            return false;
+        }
         match (&self.source, self.sink) {
             // Once begun it goes on to the last byte: falling back would cost a system call for each buffer.
             (Source::Length(left), Sink::Raw) => {
@@ -279,7 +377,7 @@ impl Transfer {
         &mut self,
         cx: &mut Context<'_>,
         from: &mut Io,
-        to: &mut Socket,
+        to: &mut Io,
         spares: &Spares,
     ) -> Poll<Result<(), TransferError>> {
         let Source::Length(left) = self.source else { unreachable!("only lengths are spliced") };
@@ -289,7 +387,8 @@ impl Transfer {
             self.blocked = Side::Source;
             ready!(from.socket.poll_readable(cx)).map_err(TransferError::SourceFailed)?;
             let Some(mut pipe) = spares.pipes.take() else {
-                return self.poll_source(cx, from, &spares.buffers);
+                let count = ready!(from.poll_fill(cx, &spares.buffers));
+                return Poll::Ready(self.filled(count, &spares.buffers));
             };
             let max = usize::try_from(left).unwrap_or(usize::MAX);
             match pipe.poll_fill(cx, &from.socket, max) {
@@ -309,13 +408,13 @@ impl Transfer {
         let pipe = self.pipe.as_mut().expect("it was there or has just been filled");
         self.blocked = Side::Sink;
         let more = (pipe.filled() as u64) < left;
-        let count = ready!(pipe.poll_drain(cx, to, more)).map_err(TransferError::SinkFailed)?;
+        let count = ready!(pipe.poll_drain(cx, &to.socket, more)).map_err(TransferError::SinkFailed)?;
         if pipe.filled() == 0
             && let Some(pipe) = self.pipe.take()
         {
             spares.pipes.put(pipe);
         }
-        self.wrote_raw(count);
+        self.wrote_raw(count, count as u64 == left);
         Poll::Ready(Ok(()))
     }
 
@@ -323,7 +422,7 @@ impl Transfer {
     pub(crate) fn poll_discard(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Io,
+        from: &mut Wire,
         buffers: &Buffers,
     ) -> Poll<Result<(), TransferError>> {
         debug_assert_eq!(self.sink, Sink::Discard, "there is no sink to write to");
@@ -331,7 +430,7 @@ impl Transfer {
             if from.is_empty() {
                 ready!(self.poll_source(cx, from, buffers))?;
             } else {
-                self.encode(from, buffers)?;
+                self.encode(from, buffers, &mut ())?;
             }
         }
         Poll::Ready(Ok(()))
@@ -340,106 +439,42 @@ impl Transfer {
     fn poll_source(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Io,
+        from: &mut Wire,
         buffers: &Buffers,
     ) -> Poll<Result<(), TransferError>> {
         self.blocked = Side::Source;
-        let count = ready!(from.poll_fill(cx, buffers)).map_err(TransferError::SourceFailed)?;
-        self.moved = true;
-        if count == 0 {
-            if !matches!(self.source, Source::UntilClose) {
-                return Poll::Ready(Err(TransferError::SourceEnded));
+        match ready!(from.poll_fill(cx, buffers)) {
+            Ok(0) if matches!(self.source, Source::Frames(_)) => {
+                self.moved = true;
+                Poll::Ready(self.end_frames(from, None, buffers))
             }
-            self.source = Source::Finished;
-            self.finish(&Head::default(), buffers);
+            result => Poll::Ready(self.filled(result, buffers)),
         }
-        Poll::Ready(Ok(()))
+    }
+
+    /// Goes on with what a look at the source gave.
+    fn filled(&mut self, result: io::Result<usize>, buffers: &Buffers) -> Result<(), TransferError> {
+        let count = result.map_err(TransferError::SourceFailed)?;
+        self.moved = true;
+        if count > 0 {
+            return Ok(());
+        }
+        if !matches!(self.source, Source::UntilClose) {
+            return Err(TransferError::SourceEnded);
+        }
+        self.source = Source::Finished;
+        self.finish(buffers);
+        Ok(())
     }
 
     fn allow(&self, more: u64) -> Result<(), TransferError> {
-        if self.bytes.saturating_add(more) > self.limit { Err(TransferError::TooLarge) } else { Ok(()) }
-    }
-
-    /// Turns buffered bytes of the source into one chunk for the sink, or drops them.
-    fn encode(&mut self, from: &mut Io, buffers: &Buffers) -> Result<(), TransferError> {
-        let mut out = (self.sink != Sink::Discard).then(|| ChunkWriter::new(buffers.take(), self.sink));
-        loop {
-            let room = out.as_ref().map_or(usize::MAX, ChunkWriter::room);
-            if from.is_empty() || room == 0 {
-                break;
+        match &self.source {
+            Source::Frames(Frames { left: Some(left), .. }) if *left < more => {
+                Err(TransferError::SourceDisagrees)
             }
-            let filled = from.filled();
-            let filled = &filled[..filled.len().min(room)];
-            let (taken, data, ended) = match &mut self.source {
-                Source::Chunked(chunks) => {
-                    match chunks.decoder.next(filled).map_err(TransferError::SourceMalformed)? {
-                        Chunk::More => (filled.len(), 0..0, false),
-                        Chunk::Data { start, end } => (end, start..end, false),
-                        Chunk::End { end } => (end, 0..0, true),
-                    }
-                }
-                Source::Length(left) => {
-                    let count = filled.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                    *left -= count as u64;
-                    (count, 0..count, *left == 0)
-                }
-                Source::UntilClose => (filled.len(), 0..filled.len(), false),
-                Source::Finished => break,
-            };
-            let count = data.len() as u64;
-            if self.bytes.saturating_add(count) > self.limit {
-                return Err(TransferError::TooLarge);
-            }
-            self.bytes += count;
-            if let Some(out) = &mut out {
-                out.push(&filled[data]);
-            }
-            from.consume(taken);
-            if ended {
-                self.end(out, buffers)?;
-                return Ok(());
-            }
+            _ if self.bytes.saturating_add(more) > self.limit => Err(TransferError::TooLarge),
+            _ => Ok(()),
         }
-        self.moved = true;
-        self.encoded = out.and_then(|out| out.into_buffer(buffers));
-        Ok(())
-    }
-
-    /// The source's body is complete: what is left of it is encoded, with the trailers.
-    fn end(&mut self, out: Option<ChunkWriter>, buffers: &Buffers) -> Result<(), TransferError> {
-        let mut trailers = Head::default();
-        let mut rules = TrailerRules::default();
-        if let Source::Chunked(chunks) = &mut self.source {
-            chunks.decoder.trailers(&mut trailers).map_err(TransferError::SourceMalformed)?;
-            rules = std::mem::take(&mut chunks.trailers);
-        }
-        self.source = Source::Finished;
-        if self.sink == Sink::Chunked {
-            rules.apply(&mut trailers).map_err(|Denied| TransferError::TrailerDenied)?;
-        }
-        self.moved = true;
-        self.encoded = out.and_then(|out| out.into_buffer(buffers));
-        self.finish(&trailers, buffers);
-        Ok(())
-    }
-
-    /// Appends the last chunk and the trailers, where the sink wants them.
-    fn finish(&mut self, trailers: &Head, buffers: &Buffers) {
-        if self.sink != Sink::Chunked {
-            return;
-        }
-        let mut end = b"0\r\n".to_vec();
-        trailers.write_fields(&mut end);
-        end.extend_from_slice(b"\r\n");
-        let mut encoded = self.encoded.take().unwrap_or_else(|| buffers.take());
-        while encoded.room().len() < end.len() {
-            // The trailer section is bounded by the decoder; one doubling holds it beside a full chunk.
-            let grown = encoded.grow(64 << 10);
-            assert!(grown, "a chunk and its trailers fit in 64 KiB");
-        }
-        encoded.room()[..end.len()].copy_from_slice(&end);
-        encoded.advance(end.len());
-        self.encoded = Some(encoded);
     }
 
     /// Gives the memory back, wherever the transfer stands.
@@ -454,51 +489,4 @@ impl Transfer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream as StdStream;
-    use tokio::net::UnixStream;
-
-    /// Both ends of a stream: one for the transfer, one for a thread.
-    fn stream() -> (Socket, StdStream) {
-        let (ours, theirs) = StdStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        (Socket::Unix(UnixStream::from_std(ours).unwrap()), theirs)
-    }
-
-    /// Goal: two fast ends keep nobody else of the worker waiting. Method: threads that write and read without a pause,
-    /// and the bytes that each look has moved.
-    #[tokio::test]
-    async fn one_look_moves_no_more_than_its_turn() {
-        const BYTES: u64 = 64 << 20;
-        let ((from, mut source), (mut to, mut sink)) = (stream(), stream());
-        let writer = std::thread::spawn(move || {
-            let piece = vec![7; 1 << 20];
-            (0..BYTES >> 20).try_for_each(|_| source.write_all(&piece))
-        });
-        let reader = std::thread::spawn(move || {
-            let mut piece = vec![0; 1 << 20];
-            let mut read = 0;
-            while let Ok(count @ 1..) = sink.read(&mut piece) {
-                read += count as u64;
-            }
-            read
-        });
-        let (mut from, spares) = (Io::new(from), Spares::default());
-        let mut transfer = Transfer::new(Body::Length(BYTES), Sink::Raw, u64::MAX, Instant::now());
-        let mut longest = 0;
-        std::future::poll_fn(|cx| {
-            let before = transfer.bytes;
-            let polled = transfer.poll(cx, &mut from, &mut to, &spares, &mut ());
-            longest = longest.max(transfer.bytes - before);
-            polled
-        })
-        .await
-        .unwrap();
-        drop(to);
-        writer.join().unwrap().unwrap();
-        assert_eq!(reader.join().unwrap(), BYTES);
-        assert!(longest < TURN_BYTES + (2 << 20), "{longest} bytes in one turn");
-    }
-}
+mod tests;

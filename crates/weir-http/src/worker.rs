@@ -2,15 +2,17 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use http::HeaderValue;
 use weir_net::{Hoard, ListenerState, Socket, Worker};
 use weir_task::{Live, LiveCache, Snapshot};
 use weir_telemetry::AccessBuffer;
-use weir_upstream::LinkId;
 use weir_upstream::pool::Pool;
+use weir_upstream::{Endpoint, LinkId, PoolPlan};
 
 use crate::exchange::Exchange;
 use crate::former::FormerPlanes;
 use crate::plane::Plane;
+use crate::shared::{Shared, SharedPool};
 use crate::stats::HttpStats;
 
 /// What the HTTP side of all workers shares.
@@ -35,10 +37,25 @@ pub struct HttpWorker {
     #[expect(clippy::vec_box, reason = "requests take them and give them back by pointer")]
     exchanges: Mutex<Vec<Box<Exchange>>>,
     pool: Mutex<Pool<Socket>>,
+    shared_pool: SharedPool,
     access: Mutex<AccessBuffer>,
-    date: Mutex<String>,
+    date: Mutex<Date>,
     /// Endpoints that said what nobody had asked, and until when their connections are used only once.
     distrusted: Mutex<Vec<(LinkId, Instant)>>,
+}
+
+/// The time, as `Date` tells it.
+struct Date {
+    text: String,
+    value: HeaderValue,
+}
+
+impl Date {
+    fn now() -> Self {
+        let text = httpdate::fmt_http_date(SystemTime::now());
+        let value = HeaderValue::try_from(text.as_str()).expect("a date has no byte that a value may not");
+        Self { text, value }
+    }
 }
 
 /// Unused exchanges that a worker keeps.
@@ -67,8 +84,9 @@ impl HttpWorker {
             plane: Mutex::default(),
             exchanges: Mutex::default(),
             pool: Mutex::new(Pool::new()),
+            shared_pool: SharedPool::default(),
             access: Mutex::new(access),
-            date: Mutex::new(httpdate::fmt_http_date(SystemTime::now())),
+            date: Mutex::new(Date::now()),
             distrusted: Mutex::default(),
         });
         let hoard: Weak<dyn Hoard> = Arc::<Self>::downgrade(&worker);
@@ -89,11 +107,12 @@ impl HttpWorker {
             ticks.tick().await;
             round = round.wrapping_add(1);
             locked(&self.access).flush();
-            *locked(&self.date) = httpdate::fmt_http_date(SystemTime::now());
+            *locked(&self.date) = Date::now();
             locked(&self.plane).refresh(&self.shared.live);
             if round.is_multiple_of(5) {
                 let expired = locked(&self.pool).sweep(Instant::now(), |_| false);
                 drop(expired);
+                self.shared_pool.sweep(Instant::now());
             }
             if round.is_multiple_of(50) {
                 let mut kept = locked(&self.exchanges);
@@ -107,6 +126,7 @@ impl HttpWorker {
         let mut drain = self.base.drain.clone();
         drain.begun().await;
         drop(locked(&self.pool).sweep(Instant::now(), |_| true));
+        self.shared_pool.end_all();
     }
 
     #[inline]
@@ -146,6 +166,11 @@ impl HttpWorker {
         locked(&self.pool)
     }
 
+    /// The connections to an endpoint that requests share.
+    pub(crate) fn shared_with(&self, endpoint: &Endpoint, plan: &PoolPlan) -> Arc<Shared> {
+        self.shared_pool.of(endpoint, plan, &self.base, &self.shared.stats)
+    }
+
     /// An endpoint sent bytes that belong to no answer: on a connection that is used again, they would become the next
     /// one. For a while none of its connections is, those that lie idle here among them.
     pub(crate) fn distrust(&self, link: LinkId, now: Instant) {
@@ -171,21 +196,27 @@ impl HttpWorker {
 
     /// Appends the value of a `Date` field; renewed by the worker's tick.
     pub(crate) fn write_date(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(locked(&self.date).as_bytes());
+        out.extend_from_slice(locked(&self.date).text.as_bytes());
+    }
+
+    /// The same as a value to send in a frame; copying it copies no bytes.
+    pub(crate) fn date(&self) -> HeaderValue {
+        locked(&self.date).value.clone()
     }
 
     /// Ends what a new configuration no longer wants: idle connections that were made otherwise than these.
     pub fn review(&self, links: &HashSet<LinkId>) {
         let unwanted = locked(&self.pool).sweep(Instant::now(), |link| !links.contains(&link));
         drop(unwanted);
+        self.shared_pool.review(links);
         locked(&self.plane).refresh(&self.shared.live);
     }
 }
 
 impl Hoard for HttpWorker {
     fn shed(&self, count: usize) -> usize {
-        let shed = locked(&self.pool).shed(count);
-        shed.len()
+        let shed = locked(&self.pool).shed(count).len();
+        shed + self.shared_pool.shed(count - shed)
     }
 }
 

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use weir_net::tls::ServerTls;
 use weir_net::{ConnectionLimits, ProxyProtocol, TrustedProxies};
 use weir_telemetry::{Collect, Exposition};
 use weir_upstream::Upstream;
@@ -51,6 +52,8 @@ pub struct StreamListenerPlan<'a> {
     pub name: Arc<str>,
     /// Whether its connections begin with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
+    /// What its connections shake hands by first.
+    pub tls: Option<Arc<ServerTls>>,
     /// What it takes.
     pub takes: Takes<'a>,
 }
@@ -68,6 +71,7 @@ pub enum Takes<'a> {
 pub(crate) struct TcpListener {
     pub(crate) plan: TcpPlan,
     pub(crate) proxy_protocol: ProxyProtocol,
+    pub(crate) tls: Option<Arc<ServerTls>>,
     pub(crate) routes: Routes,
     /// By the place of the route.
     pub(crate) targets: Box<[Arc<Upstream>]>,
@@ -119,6 +123,7 @@ impl StreamPlane {
                     let listening = TcpListener {
                         plan: tcp.clone(),
                         proxy_protocol: listener.proxy_protocol,
+                        tls: listener.tls.clone(),
                         routes: Routes::compile(&matches),
                         targets: tcp.routes.iter().map(|route| upstream(&route.forward)).collect(),
                         forward: tcp.forward.as_ref().map(upstream),

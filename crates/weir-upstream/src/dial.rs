@@ -142,6 +142,9 @@ async fn secure(
             DialError::Tls(TlsFault::not_tls())
         }
     })?;
+    if matches!(dial.speaks, Speaks::Http) && !secured.speaks(socket.alpn()) {
+        return Err(DialError::Tls(TlsFault::no_protocol()));
+    }
     secured.tally.succeeded(socket.tls().is_some_and(|facts| facts.resumed));
     Ok(socket)
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rustls_pki_types::ServerName;
-use weir_net::tls::ClientTls;
+use weir_net::tls::{Alpn, ClientTls};
 
 use crate::tls_tally::TlsTally;
 use crate::{HttpVersions, TlsPlan, UpstreamPlan};
@@ -73,6 +73,18 @@ impl Links {
                 tally: Arc::clone(tally),
             }),
         })
+    }
+}
+
+impl Secured {
+    /// Whether the upstream's version of HTTP is spoken where this was agreed on. Servers of HTTP/1.1 often agree on
+    /// nothing.
+    pub(crate) const fn speaks(&self, agreed: Option<Alpn>) -> bool {
+        matches!(
+            (self.http, agreed),
+            (HttpVersions::Auto | HttpVersions::Http11, None | Some(Alpn::Http11))
+                | (HttpVersions::Auto | HttpVersions::Http2, Some(Alpn::H2))
+        )
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{Endpoint, LinkId, PoolPlan};
 
@@ -61,7 +61,7 @@ impl<C> Pool<C> {
         let expires_at = if idle_until.saturating_duration_since(opened_at) < plan.max_age / 2 {
             idle_until
         } else {
-            idle_until.min(opened_at + jittered(plan.max_age, opened_at, endpoint.id()))
+            idle_until.min(plan.expires_at(opened_at, endpoint.id()))
         };
         if plan.idle_per_worker == 0 || expires_at <= now {
             return Some(conn);
@@ -121,13 +121,15 @@ impl<C> Pool<C> {
     }
 }
 
-/// `max_age` ±10 %, the same for one connection whenever it is asked.
-fn jittered(max_age: Duration, opened_at: Instant, id: u32) -> Duration {
-    let hash = std::hash::BuildHasher::hash_one(
-        &BuildHasherDefault::<std::hash::DefaultHasher>::new(),
-        (opened_at, id),
-    );
-    max_age.mul_f64(0.9 + 0.2 * (hash % 1_024) as f64 / 1_023.0)
+impl PoolPlan {
+    /// When a connection to this endpoint is too old: after `max_age` ±10 %, the same whenever it is asked.
+    pub fn expires_at(&self, opened_at: Instant, endpoint_id: u32) -> Instant {
+        let hash = std::hash::BuildHasher::hash_one(
+            &BuildHasherDefault::<std::hash::DefaultHasher>::new(),
+            (opened_at, endpoint_id),
+        );
+        opened_at + self.max_age.mul_f64(0.9 + 0.2 * (hash % 1_024) as f64 / 1_023.0)
+    }
 }
 
 /// Ids of links are handed out one by one: they need no hashing, only spreading over the table's top bits.
@@ -155,6 +157,7 @@ mod tests {
     use super::*;
     use crate::BalancePlan;
     use crate::balancer::contract::Bench;
+    use std::time::Duration;
 
     fn secs(n: u64) -> Duration {
         Duration::from_secs(n)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use weir_config::Position;
 use weir_http::{Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts};
+use weir_net::tls::ServerTlsPlan;
 use weir_net::{BindAddress, ProxyProtocol, TrustedProxies};
 use weir_route::{PathRules, RouteTable, Rule};
 use weir_stream::{TcpPlan, UdpPlan};
@@ -77,6 +78,8 @@ pub(crate) struct ListenerPlan {
     pub(crate) paths: PathRules,
     /// Whether connections begin with a PROXY header.
     pub(crate) proxy_protocol: ProxyProtocol,
+    /// TLS on the side of clients.
+    pub(crate) tls: Option<ServerTlsPlan>,
     /// What it takes.
     pub(crate) takes: TakesPlan,
 }

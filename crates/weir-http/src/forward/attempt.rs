@@ -4,16 +4,18 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Instant;
 
-use weir_upstream::{Dial, Endpoint, Lease, PoolPlan, Speaks, Upstream, UpstreamPlan, dial};
+use weir_upstream::{Dial, Endpoint, HttpVersions, Lease, PoolPlan, Speaks, Upstream, UpstreamPlan, dial};
 use weir_wire::http1::{Body, Known, response_body};
 
 use super::exchanging::Exchanging;
 use super::limits::Limits;
-use super::{ForwardError, Forwarded, IdleLimits, head};
+use super::{ForwardError, Forwarded, IdleLimits, head, stream};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
-use crate::io::Io;
-use crate::transfer::Transfer;
+use crate::pipeline::grpc;
+use crate::shared::Place;
+use crate::transfer::{Sink, Transfer};
+use crate::wire::{Io, Wire};
 use crate::worker::HttpWorker;
 
 /// What one attempt is given beside the exchange.
@@ -42,7 +44,8 @@ impl Failure {
 
 /// The head of an answer stands in the exchange.
 pub(super) struct Answered {
-    io: Io,
+    io: Wire,
+    place: Option<Place>,
     opened_at: Instant,
     body: Body,
     persistent: bool,
@@ -59,6 +62,7 @@ impl Answered {
         };
         Forwarded {
             io: self.io,
+            place: self.place,
             body: self.body,
             upgraded: self.upgraded,
             persistent: self.persistent,
@@ -81,16 +85,22 @@ pub(super) async fn attempt(
     request: &Request<'_>,
 ) -> Result<Answered, Failure> {
     let limits = request.limits;
+    if let Some(total) = limits.total {
+        grpc::shorten(exchange, total.saturating_duration_since(request.now));
+    }
+    if plan.http == HttpVersions::Http2 {
+        return stream::attempt(connection, exchange, body, lease, plan, request).await;
+    }
     let worker = Arc::clone(&connection.worker);
     let endpoint = lease.endpoint();
-    head::write(exchange, plan, endpoint);
-    exchange.up.extend_from_slice(&exchange.replay.bytes);
     let is_idempotent = exchange.request.method().is_idempotent();
     if !request.only_fresh
         && let Some((io, opened_at)) = reuse(&worker, endpoint, is_idempotent, request.now)
     {
         worker.shared.stats.reused(worker.base.shard);
-        match send(connection, exchange, body, io, opened_at, request, request.now).await {
+        let sending = Sending { request, opened_at, now: request.now };
+        write_head(connection, exchange, body, lease, plan);
+        match send(connection, exchange, body, Wire::H1(io), None, &sending).await {
             // Closed while it lay idle: nothing was sent, and a fresh connection is the first real try.
             Err(ForwardError::ClosedBeforeSend(_)) => {}
             result => return result.map_err(|error| Failure { error, reused: true }),
@@ -111,14 +121,16 @@ pub(super) async fn attempt(
     worker.shared.stats.connected(worker.base.shard);
     let now = Instant::now();
     endpoint.connected(now - begun);
-    let sent = send(connection, exchange, body, Io::new(socket), now, request, now).await;
+    let sending = Sending { request, opened_at: now, now };
+    write_head(connection, exchange, body, lease, plan);
+    let sent = send(connection, exchange, body, Wire::H1(Io::new(socket)), None, &sending).await;
     if let Err(ForwardError::Tls(fault)) = &sent {
         endpoint.tls_failed(&worker.base, fault);
     }
     sent.map_err(fresh)
 }
 
-fn micros(since: Instant) -> u32 {
+pub(super) fn micros(since: Instant) -> u32 {
     u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
 }
 
@@ -149,19 +161,40 @@ fn reuse(
     }
 }
 
-async fn send(
+/// Has the head written, and what of the body was taken before, chunks re-made.
+fn write_head(
+    connection: &Connection,
+    exchange: &mut Exchange,
+    body: &mut Transfer,
+    lease: &Lease,
+    plan: &UpstreamPlan,
+) {
+    head::write(exchange, plan, lease.endpoint());
+    let sink = if exchange.framing == Body::Chunked { Sink::Chunked } else { Sink::Raw };
+    body.aim(sink, &exchange.replay.bytes, &mut exchange.up, &connection.worker.base.spares);
+}
+
+/// One request over one connection.
+pub(super) struct Sending<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) opened_at: Instant,
+    pub(super) now: Instant,
+}
+
+/// Writes what stands in `exchange.up` and the rest of the body; on a stream its head is written.
+pub(super) async fn send(
     connection: &mut Connection,
     exchange: &mut Exchange,
     body: &mut Transfer,
-    mut io: Io,
-    opened_at: Instant,
-    request: &Request<'_>,
-    now: Instant,
+    mut io: Wire,
+    place: Option<Place>,
+    sending: &Sending<'_>,
 ) -> Result<Answered, ForwardError> {
+    let Sending { request, now, .. } = *sending;
     let limits = request.limits;
     connection.deadline.set(now, limits.within(limits.response, now));
     let worker = Arc::clone(&connection.worker);
-    let mut exchanging = Exchanging::new(connection, exchange, body, &mut io, limits, now);
+    let mut exchanging = Exchanging::new(connection, exchange, body, &mut io, place.as_ref(), limits, now);
     let answered = poll_fn(|cx| exchanging.poll(cx)).await;
     let head_at = Instant::now();
     exchange.record.head_at = head_at;
@@ -186,17 +219,17 @@ async fn send(
             return Err(error);
         }
     };
-    let is_grpc =
-        exchange.request.fields.get(Known::ContentType).is_some_and(|v| v.starts_with(b"application/grpc"));
     let is_events =
         response.fields.get(Known::ContentType).is_some_and(|value| value.starts_with(b"text/event-stream"));
     Ok(Answered {
-        persistent: response.is_persistent() && framing != Body::UntilClose && !upgraded,
+        // One that is shared is nobody's to keep.
+        persistent: place.is_none() && response.is_persistent() && framing != Body::UntilClose && !upgraded,
         io,
-        opened_at,
+        place,
+        opened_at: sending.opened_at,
         body: framing,
         upgraded,
-        is_stream: is_grpc || is_events,
+        is_stream: is_events,
     })
 }
 

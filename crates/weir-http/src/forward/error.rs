@@ -28,6 +28,18 @@ pub(crate) enum ForwardError {
     /// The endpoint closed a connection after it may have seen the request.
     #[error("the endpoint closed the connection before the response head")]
     ClosedEarly,
+    /// The endpoint, or its connection, did nothing with the request: it may always be sent again.
+    #[error("the endpoint did not take the stream")]
+    Refused {
+        /// Because the connection ends, which is no fault of the endpoint's.
+        leaving: bool,
+    },
+    /// The endpoint gave the stream up before it answered.
+    #[error("the endpoint reset the stream before the response head: {0}")]
+    Reset(h2::Reason),
+    /// Nothing that a client could send: a policy's doing.
+    #[error("the request cannot be written in HTTP/2: {0}")]
+    Untranslatable(&'static str),
     #[error("the response head took longer than response_timeout")]
     ResponseTimeout,
     #[error("the endpoint does not take the request body")]
@@ -53,6 +65,8 @@ pub(crate) enum ForwardError {
     ClientTimeout,
     #[error("the request body is malformed: {0}")]
     RequestMalformed(ChunkError),
+    #[error("the request body is not as long as its head says")]
+    RequestDisagrees,
     #[error("a trailer of the request is not allowed")]
     TrailerDenied,
     #[error("the request body is larger than the limit")]
@@ -84,7 +98,10 @@ impl ForwardError {
             Self::Connect(_) => ErrorCode::ConnectFailed,
             Self::Tls(_) => ErrorCode::UpstreamTlsFailed,
             Self::ConnectTimeout => ErrorCode::ConnectTimeout,
-            Self::ClosedBeforeSend(_) | Self::ClosedEarly => ErrorCode::UpstreamClosed,
+            Self::ClosedBeforeSend(_) | Self::ClosedEarly | Self::Refused { .. } | Self::Reset(_) => {
+                ErrorCode::UpstreamClosed
+            }
+            Self::Untranslatable(_) => ErrorCode::Internal,
             Self::ResponseTimeout | Self::WriteTimeout => ErrorCode::ResponseTimeout,
             Self::BadHead(_) | Self::Head(_) | Self::Framing(_) => ErrorCode::UpstreamMalformed,
             // Given up for an endpoint that then could not be had.
@@ -94,7 +111,7 @@ impl ForwardError {
             Self::ShuttingDown => ErrorCode::ShuttingDown,
             Self::ClientGone => ErrorCode::ClientGone,
             Self::ClientTimeout => ErrorCode::RequestTimeout,
-            Self::RequestMalformed(_) => ErrorCode::BadRequest,
+            Self::RequestMalformed(_) | Self::RequestDisagrees => ErrorCode::BadRequest,
             Self::TrailerDenied => ErrorCode::HeaderDenied,
             Self::BodyTooLarge => ErrorCode::BodyTooLarge,
         }
@@ -104,12 +121,17 @@ impl ForwardError {
     pub(crate) fn retry(&self) -> Retry {
         match self {
             // A server that has not taken our certificate has read nothing of the request either.
-            Self::Connect(_) | Self::Tls(_) | Self::ConnectTimeout | Self::ClosedBeforeSend(_) => {
-                Retry::Always
+            Self::Connect(_)
+            | Self::Tls(_)
+            | Self::ConnectTimeout
+            | Self::ClosedBeforeSend(_)
+            | Self::Refused { .. } => Retry::Always,
+            Self::ClosedEarly | Self::Reset(_) | Self::ResponseTimeout | Self::Status(_) => {
+                Retry::IfIdempotent
             }
-            Self::ClosedEarly | Self::ResponseTimeout | Self::Status(_) => Retry::IfIdempotent,
             Self::Head(_) | Self::Framing(_) | Self::BadHead(_) => Retry::IfIdempotent,
             Self::Pick { .. }
+            | Self::Untranslatable(_)
             | Self::OutOfDescriptors
             | Self::WriteTimeout
             | Self::UpgradeMismatch(_)
@@ -118,6 +140,7 @@ impl ForwardError {
             | Self::ClientGone
             | Self::ClientTimeout
             | Self::RequestMalformed(_)
+            | Self::RequestDisagrees
             | Self::TrailerDenied
             | Self::BodyTooLarge => Retry::Never,
         }
@@ -130,18 +153,24 @@ impl ForwardError {
             Self::Tls(_) => Outcome::TlsFailed,
             Self::ConnectTimeout => Outcome::ConnectTimeout,
             Self::ResponseTimeout | Self::WriteTimeout => Outcome::ResponseTimeout,
-            Self::ClosedBeforeSend(_) | Self::ClosedEarly => Outcome::ClosedEarly,
+            Self::ClosedBeforeSend(_)
+            | Self::ClosedEarly
+            | Self::Refused { leaving: false }
+            | Self::Reset(_) => Outcome::ClosedEarly,
             Self::BadHead(_) | Self::Head(_) | Self::Framing(_) | Self::UpgradeMismatch(_) => {
                 Outcome::Malformed
             }
             Self::Status(status) => Outcome::Status(*status),
             Self::Pick { .. }
+            | Self::Refused { leaving: true }
+            | Self::Untranslatable(_)
             | Self::OutOfDescriptors
             | Self::TotalTimeout
             | Self::ShuttingDown
             | Self::ClientGone
             | Self::ClientTimeout
             | Self::RequestMalformed(_)
+            | Self::RequestDisagrees
             | Self::TrailerDenied
             | Self::BodyTooLarge => Outcome::Cancelled,
         }
@@ -150,7 +179,12 @@ impl ForwardError {
     /// A fault of the client's side while its body was read; `None` for faults of the upstream's side.
     pub(crate) fn of_request_body(error: TransferError) -> Option<Self> {
         match error {
+            // What the HTTP/2 library refuses in a stream; it has reset it.
+            TransferError::SourceFailed(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Some(Self::RequestDisagrees)
+            }
             TransferError::SourceEnded | TransferError::SourceFailed(_) => Some(Self::ClientGone),
+            TransferError::SourceDisagrees => Some(Self::RequestDisagrees),
             TransferError::SourceMalformed(cause) => Some(Self::RequestMalformed(cause)),
             TransferError::TooLarge => Some(Self::BodyTooLarge),
             TransferError::TrailerDenied => Some(Self::TrailerDenied),

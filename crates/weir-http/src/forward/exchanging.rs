@@ -1,17 +1,18 @@
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use weir_net::tls::{TlsFault, TlsFaultReason};
 use weir_wire::http1::{HeadScanner, Known, Version};
 
 use super::limits::Limits;
-use super::{ForwardError, upgrade};
+use super::{ForwardError, frames, upgrade};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
-use crate::io::Io;
 use crate::pipeline::earlier;
+use crate::shared::Place;
 use crate::transfer::{Side, Transfer};
+use crate::wire::Wire;
 
 /// Most interim responses before one final.
 const INTERIM_MAX: u32 = 16;
@@ -21,7 +22,9 @@ pub(super) struct Exchanging<'a> {
     connection: &'a mut Connection,
     exchange: &'a mut Exchange,
     body: &'a mut Transfer,
-    io: &'a mut Io,
+    io: &'a mut Wire,
+    /// The stream's place, where the connection is shared.
+    place: Option<&'a Place>,
     limits: &'a Limits,
     /// Bytes of `exchange.up` that were written.
     written: usize,
@@ -38,7 +41,8 @@ impl<'a> Exchanging<'a> {
         connection: &'a mut Connection,
         exchange: &'a mut Exchange,
         body: &'a mut Transfer,
-        io: &'a mut Io,
+        io: &'a mut Wire,
+        place: Option<&'a Place>,
         limits: &'a Limits,
         now: Instant,
     ) -> Self {
@@ -48,6 +52,7 @@ impl<'a> Exchanging<'a> {
             exchange,
             body,
             io,
+            place,
             limits,
             written: 0,
             sink_gone: false,
@@ -78,10 +83,16 @@ impl<'a> Exchanging<'a> {
     /// Writes the head, then whatever of the body the client has sent.
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), ForwardError> {
         while self.written < self.exchange.up.len() {
-            match self.io.socket.poll_write(cx, &self.exchange.up[self.written..]) {
+            let is_last = self.body.ends_with_replay();
+            match self.io.poll_write(cx, &self.exchange.up[self.written..], is_last) {
                 Poll::Pending => return Ok(()),
-                Poll::Ready(Ok(count)) => self.written += count,
-                Poll::Ready(Err(error)) if self.written == 0 => {
+                Poll::Ready(Ok(count)) => {
+                    self.written += count;
+                    if is_last && self.written == self.exchange.up.len() {
+                        self.body.told_end();
+                    }
+                }
+                Poll::Ready(Err(error)) if self.written == 0 && !self.io.is_framed() => {
                     return Err(ForwardError::ClosedBeforeSend(error));
                 }
                 Poll::Ready(Err(_)) => {
@@ -94,13 +105,7 @@ impl<'a> Exchanging<'a> {
             return Ok(());
         }
         let spares = &self.connection.worker.base.spares;
-        match self.body.poll(
-            cx,
-            &mut self.connection.io,
-            &mut self.io.socket,
-            spares,
-            &mut self.exchange.replay,
-        ) {
+        match self.body.poll(cx, &mut self.connection.io, self.io, spares, &mut self.exchange.replay) {
             Poll::Ready(Ok(())) => self.await_head(),
             Poll::Pending => {}
             Poll::Ready(Err(error)) => match ForwardError::of_request_body(error) {
@@ -127,7 +132,7 @@ impl<'a> Exchanging<'a> {
     /// Passes interim responses on; what the client does not take at once goes before the final head.
     fn poll_interim(&mut self, cx: &mut Context<'_>) {
         while !self.exchange.out.is_empty() {
-            match self.connection.io.socket.poll_write(cx, &self.exchange.out) {
+            match self.connection.io.poll_write(cx, &self.exchange.out, false) {
                 Poll::Ready(Ok(count)) => drop(self.exchange.out.drain(..count)),
                 // A client that is gone is found out by reading from it.
                 Poll::Ready(Err(_)) | Poll::Pending => return,
@@ -137,12 +142,21 @@ impl<'a> Exchanging<'a> {
 
     /// Reads one head: true for the final one, false for an interim one.
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, ForwardError>> {
+        if let (Wire::H2(stream), Some(place)) = (&mut *self.io, self.place) {
+            let head = ready!(stream.poll_head(cx)).map_err(|error| ForwardError::of_stream(error, place))?;
+            frames::response(&head, &mut self.exchange.response, self.limits.head.fields)?;
+            if self.exchange.response.status == 101 {
+                // There is none in HTTP/2 (RFC 9113 section 8.6).
+                return Poll::Ready(Err(ForwardError::BadHead("it switches protocols")));
+            }
+            return Poll::Ready(self.judge_status());
+        }
         loop {
             if !self.io.is_empty() {
                 let scanned = self.scanner.scan(self.io.filled(), self.limits.head.bytes);
                 match scanned.map_err(|_| ForwardError::BadHead("it is too long or not HTTP"))? {
                     Some(length) => return Poll::Ready(self.read_head(length)),
-                    None if !self.io.make_room(self.limits.head.bytes + weir_net::BUFFER_BYTES) => {
+                    None if !self.io.io().make_room(self.limits.head.bytes + weir_net::BUFFER_BYTES) => {
                         return Poll::Ready(Err(ForwardError::BadHead("it is too long")));
                     }
                     None => {}
@@ -165,7 +179,12 @@ impl<'a> Exchanging<'a> {
         response.parse(&self.io.filled()[..length], &self.limits.head)?;
         self.io.consume(length);
         self.scanner = HeadScanner::default();
-        match response.status {
+        self.judge_status()
+    }
+
+    /// Whether the head that was read is the final one.
+    fn judge_status(&mut self) -> Result<bool, ForwardError> {
+        match self.exchange.response.status {
             101 => {
                 upgrade::check(self.exchange)?;
                 Ok(true)
@@ -186,16 +205,22 @@ impl<'a> Exchanging<'a> {
     fn queue_interim(&mut self) {
         let exchange = &mut *self.exchange;
         // HTTP/1.0 has no interim responses; a 100 that nobody waits for would only confuse.
-        let wanted = exchange.request.version() == Version::Http11
+        let wanted = exchange.request.version() != Version::Http10
             && (exchange.response.status != 100 || exchange.expects_continue);
-        if wanted {
-            exchange.response.fields.strip_hop_by_hop();
-            // An interim response has no body, whatever it says.
-            exchange.response.fields.remove(Known::ContentLength);
-            exchange.response.write_status_line(&mut exchange.out);
-            exchange.response.fields.write_fields(&mut exchange.out);
-            exchange.out.extend_from_slice(b"\r\n");
+        if !wanted {
+            return;
         }
+        exchange.response.fields.strip_hop_by_hop();
+        // An interim response has no body, whatever it says.
+        exchange.response.fields.remove(Known::ContentLength);
+        if let Wire::H2(stream) = &mut self.connection.io {
+            // A client that is gone is found out elsewhere.
+            let _gone = stream.send_interim(exchange.response.status, &exchange.response.fields);
+            return;
+        }
+        exchange.response.write_status_line(&mut exchange.out);
+        exchange.response.fields.write_fields(&mut exchange.out);
+        exchange.out.extend_from_slice(b"\r\n");
     }
 
     /// Notices that the client has gone, once there is nothing of the request to wait for.
@@ -227,6 +252,9 @@ impl<'a> Exchanging<'a> {
                 } else {
                     Poll::Pending
                 };
+            }
+            if let Some(place) = self.place {
+                place.doubt();
             }
             return Poll::Ready(Err(self.limits.expired(ForwardError::ResponseTimeout)));
         }

@@ -19,12 +19,14 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn new(plan: &UpstreamPlan, plane: &Plane, total: Option<Instant>) -> Self {
+    /// `is_stream` where pauses belong to the protocol, as in gRPC.
+    pub(crate) fn new(plan: &UpstreamPlan, plane: &Plane, total: Option<Instant>, is_stream: bool) -> Self {
+        let idle = |usual| if is_stream { plane.timeouts.stream_idle } else { usual };
         Self {
             connect: plan.connect_timeout,
             response: plan.response_timeout,
-            body_idle: plane.timeouts.body_idle,
-            upstream_idle: plan.idle_timeout,
+            body_idle: idle(plane.timeouts.body_idle),
+            upstream_idle: idle(plan.idle_timeout),
             stream_idle: plane.timeouts.stream_idle,
             upgrade_idle: plane.timeouts.upgrade_idle,
             total,

@@ -3,8 +3,10 @@
 mod attempt;
 mod error;
 mod exchanging;
+mod frames;
 mod head;
 mod limits;
+mod stream;
 mod tries;
 mod upgrade;
 
@@ -22,15 +24,20 @@ pub(crate) use error::ForwardError;
 use crate::action::Split;
 use crate::connection::Connection;
 use crate::exchange::Exchange;
-use crate::io::Io;
+use crate::pipeline::grpc;
 use crate::plane::Plane;
+use crate::shared::Place;
 use crate::transfer::Transfer;
+use crate::wire::Wire;
 use limits::Limits;
 use tries::{Left, Tries};
 
 /// An endpoint's answer whose head stands in the exchange; its body is still to come.
 pub(crate) struct Forwarded {
-    pub(crate) io: Io,
+    pub(crate) io: Wire,
+    /// The stream's place on a connection that others share.
+    #[expect(dead_code, reason = "given back when the answer is delivered")]
+    pub(crate) place: Option<Place>,
     pub(crate) body: Body,
     /// The connection was upgraded: what follows is no longer HTTP.
     pub(crate) upgraded: bool,
@@ -66,7 +73,8 @@ pub(crate) async fn forward(
     let plan = upstream.plan();
     exchange.record.upstream = Some(Arc::clone(upstream.name()));
     exchange.replay.bytes_max = plan.retry.body_bytes_max;
-    let limits = Limits::new(plan, plane, total);
+    let is_grpc = grpc::is_call(&exchange.request.fields);
+    let limits = Limits::new(plan, plane, total, is_grpc);
     let mut tries = Tries::new(exchange.request.method().is_idempotent(), &plan.retry);
     // Neither a slow request head nor the queue is taken from the endpoint's time.
     let mut now = exchange.record.read_at;

@@ -4,6 +4,9 @@ use weir_upstream::{RetryPlan, Tried};
 use super::ForwardError;
 use super::attempt::Failure;
 
+/// Most times that a request is sent again to the only endpoint because nothing was done with it.
+const REFUSALS_MAX: u32 = 8;
+
 /// Judges, after each try of one request, whether there is another. Plain: it sends nothing and knows no clock.
 ///
 /// A try that sent nothing goes to the next endpoint, as often as there is one. What may have been seen by an
@@ -14,6 +17,8 @@ pub(super) struct Tries {
     attempts_max: u32,
     /// Whether there are statuses that are given up for another endpoint's answer.
     gives_up_statuses: bool,
+    /// Times that the only endpoint was asked again after it had refused.
+    refusals: u32,
     /// Tries after which an endpoint may have acted on the request.
     seen: u32,
     choice: Choice,
@@ -47,6 +52,7 @@ impl Tries {
             may_repeat: is_idempotent || plan.non_idempotent,
             attempts_max: plan.attempts,
             gives_up_statuses: !plan.statuses.is_empty(),
+            refusals: 0,
             seen: 0,
             choice: Choice::Another,
             tried: Tried::new(),
@@ -90,7 +96,15 @@ impl Tries {
         budget: impl FnOnce() -> bool,
     ) -> Result<(), ForwardError> {
         // With no other endpoint left, one that closed an idle connection is asked once more.
-        let again = failure.is_race() && !left.endpoint && self.choice == Choice::Another;
+        let again = !left.endpoint
+            && match failure.error {
+                // Connections end as others begin: each time it is another one that refuses.
+                ForwardError::Refused { .. } => {
+                    self.refusals += 1;
+                    self.refusals <= REFUSALS_MAX
+                }
+                _ => failure.is_race() && self.choice == Choice::Another,
+            };
         if again {
             self.choice = Choice::Fresh;
         }

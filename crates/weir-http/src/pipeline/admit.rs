@@ -31,7 +31,7 @@ pub(super) fn admit<'a>(
     exchange: &mut Exchange,
     plane: &'a Plane,
 ) -> Result<Admitted<'a>, Reject> {
-    exchange.scheme = connection.admitted.listener.scheme;
+    exchange.scheme = connection.client.admitted.listener.scheme;
     exchange.persistent = exchange.request.is_persistent();
     exchange.expects_continue = exchange.request.expects_continue();
     exchange.framing = request_body(&exchange.request)?;
@@ -44,7 +44,7 @@ pub(super) fn admit<'a>(
     let view = RequestView {
         // One that the configuration no longer has is none that a route names.
         listener: plane
-            .listener(connection.admitted.listener.id)
+            .listener(connection.client.admitted.listener.id)
             .map_or(u32::MAX, |listener| listener.match_id),
         host: &exchange.host,
         path: &exchange.path,
@@ -114,8 +114,10 @@ fn read_target(
     if path.is_empty() {
         return Ok(TargetKind::Server);
     }
-    let rules =
-        plane.listener(connection.admitted.listener.id).map(|listener| listener.paths).unwrap_or_default();
+    let rules = plane
+        .listener(connection.client.admitted.listener.id)
+        .map(|listener| listener.paths)
+        .unwrap_or_default();
     let path = rules
         .read(path, &mut spare)
         .map_err(|error| Reject::because(ErrorCode::BadPath, error.to_string()))?;

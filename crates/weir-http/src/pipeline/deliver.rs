@@ -1,7 +1,6 @@
 //! Sends an answer: its head, its body as it comes, and what becomes of both connections after it.
 
 use std::future::poll_fn;
-use std::io::Write;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
@@ -10,11 +9,13 @@ use weir_base::ErrorCode;
 use weir_wire::http1::{Body, Known, Method, Version};
 
 use super::delivery::Delivery;
+use super::head::{self, Framing};
 use super::{Answer, Next, upgrade};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::forward::Forwarded;
 use crate::transfer::{Sink, Transfer};
+use crate::wire::Wire;
 
 /// Most bytes of an unwanted request body that are read so that the connection can go on.
 const UNREAD_BYTES_MAX: u64 = 64 << 10;
@@ -39,17 +40,6 @@ pub(super) async fn deliver(
     }
 }
 
-/// How the body of an answer is framed for the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Framing {
-    /// No body, and no word about one but what the fields already say.
-    None,
-    /// The length stands in the fields, or is written.
-    Length(Option<usize>),
-    Chunked,
-    UntilClose,
-}
-
 /// Whether the connection can serve another request after this answer.
 fn is_kept(connection: &Connection, exchange: &Exchange, body: &Transfer, framing: Framing) -> bool {
     let max = exchange.requests_max;
@@ -62,40 +52,12 @@ fn is_kept(connection: &Connection, exchange: &Exchange, body: &Transfer, framin
 
 /// Whether so much of the request's body is unread that nobody will read it.
 fn leaves_body(connection: &Connection, exchange: &Exchange, body: &Transfer) -> bool {
-    if body.source_finished() {
+    if body.source_finished() || connection.io.is_framed() {
         return false;
     }
     // A client that waits for a 100 may send the body or the next request: nobody can tell which.
     let waits = exchange.expects_continue && body.bytes == 0 && connection.io.is_empty();
     waits || body.left().is_some_and(|left| left > UNREAD_BYTES_MAX)
-}
-
-/// Writes the head of the answer behind interim responses that the client has not taken yet.
-fn write_head(connection: &Connection, exchange: &mut Exchange, framing: Framing, kept: bool) {
-    let mut out = std::mem::take(&mut exchange.out);
-    let response = &exchange.response;
-    response.write_status_line(&mut out);
-    response.fields.write_fields(&mut out);
-    if response.fields.get(Known::Date).is_none() {
-        out.extend_from_slice(b"date: ");
-        connection.worker.write_date(&mut out);
-        out.extend_from_slice(b"\r\n");
-    }
-    match framing {
-        Framing::Length(Some(length)) => {
-            write!(out, "content-length: {length}\r\n").expect("writing to memory does not fail");
-        }
-        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Framing::None | Framing::Length(None) | Framing::UntilClose => {}
-    }
-    if !kept {
-        out.extend_from_slice(b"connection: close\r\n");
-    } else if exchange.request.version() == Version::Http10 {
-        out.extend_from_slice(b"connection: keep-alive\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
-    exchange.out = out;
-    exchange.record.status = response.status;
 }
 
 async fn local(
@@ -109,16 +71,18 @@ async fn local(
     let framing = if bodiless { Framing::None } else { Framing::Length(Some(bytes.len())) };
     let kept = !close && is_kept(connection, exchange, body, framing);
     exchange.response.fields.remove(Known::ContentLength);
-    write_head(connection, exchange, framing, kept);
-    if !bodiless && exchange.request.method() != Method::Head {
-        exchange.out.extend_from_slice(bytes);
-        exchange.record.bytes_out = bytes.len() as u64;
+    let bytes = if bodiless || exchange.request.method() == Method::Head { &[] } else { bytes };
+    if !head::send(connection, exchange, framing, kept, bytes.is_empty()) {
+        exchange.record.error.get_or_insert(ErrorCode::ClientGone);
+        return Next::Close;
     }
+    exchange.out.extend_from_slice(bytes);
+    exchange.record.bytes_out = bytes.len() as u64;
     let mut written = 0;
     let mut waiting = false;
     let sent = poll_fn(|cx| {
         while written < exchange.out.len() {
-            match connection.io.socket.poll_write(cx, &exchange.out[written..]) {
+            match connection.io.poll_write(cx, &exchange.out[written..], true) {
                 Poll::Ready(Ok(count)) => written += count,
                 Poll::Ready(Err(_)) => return Poll::Ready(false),
                 Poll::Pending if !waiting => {
@@ -144,6 +108,10 @@ async fn local(
 
 /// What becomes of the connection once the answer is sent: the rest of the request is read, or it ends.
 async fn after(connection: &mut Connection, body: &mut Transfer, kept: bool) -> Next {
+    if connection.io.is_framed() {
+        // Of a stream nothing is left but what its client still sends, and that is refused.
+        return Next::Close;
+    }
     if !kept {
         return if body.source_finished() && connection.io.is_empty() { Next::Close } else { Next::Linger };
     }
@@ -169,14 +137,15 @@ async fn read_unwanted(connection: &mut Connection, body: &mut Transfer) -> bool
 }
 
 /// How a forwarded body is framed for this client.
-fn client_framing(exchange: &Exchange, body: Body) -> (Framing, Sink) {
-    let version = exchange.request.version();
-    match body {
-        Body::Empty => (Framing::None, Sink::Raw),
-        Body::Length(_) => (Framing::Length(None), Sink::Raw),
-        Body::Chunked | Body::UntilClose if version == Version::Http11 => (Framing::Chunked, Sink::Chunked),
-        Body::Chunked | Body::UntilClose => (Framing::UntilClose, Sink::Raw),
-    }
+fn client_framing(version: Version, body: Body) -> (Framing, Sink) {
+    let (framing, sink) = match (body, version) {
+        (Body::Empty, _) => (Framing::None, Sink::Raw),
+        (Body::Length(_), _) => (Framing::Length(None), Sink::Raw),
+        (Body::Chunked | Body::UntilClose, Version::Http10) => (Framing::UntilClose, Sink::Raw),
+        (Body::Chunked | Body::UntilClose, Version::Http11) => (Framing::Chunked, Sink::Chunked),
+        (Body::Chunked | Body::UntilClose, Version::Http2) => (Framing::Stream, Sink::Frames),
+    };
+    (framing, if version == Version::Http2 { Sink::Frames } else { sink })
 }
 
 async fn stream(
@@ -192,7 +161,7 @@ async fn stream(
         forwarded.body = Body::Empty;
         forwarded.persistent = false;
     }
-    let (mut framing, sink) = client_framing(exchange, forwarded.body);
+    let (mut framing, sink) = client_framing(exchange.request.version(), forwarded.body);
     let fields = &mut exchange.response.fields;
     fields.strip_hop_by_hop();
     // An alternative to this address is for the gateway to offer, not for what stands behind it.
@@ -203,13 +172,23 @@ async fn stream(
         // A length of zero may have been written in a way that clients read differently; it is ours to write.
         fields.remove(Known::ContentLength);
         framing = Framing::Length(Some(0));
-    } else if exchange.response.status == 204 || matches!(framing, Framing::Chunked | Framing::UntilClose) {
+    } else if exchange.response.status == 204
+        || matches!(framing, Framing::Chunked | Framing::UntilClose | Framing::Stream)
+    {
         fields.remove(Known::ContentLength);
     }
     let kept = is_kept(connection, exchange, body, framing);
-    write_head(connection, exchange, framing, kept);
     let now = exchange.record.head_at;
-    let mut response = Transfer::new(forwarded.body, sink, u64::MAX, now);
+    let mut response = if may_have_body {
+        Transfer::new(forwarded.body, &forwarded.io, sink, now)
+    } else {
+        Transfer::none(now)
+    };
+    if !head::send(connection, exchange, framing, kept, response.is_finished()) {
+        exchange.record.error = Some(ErrorCode::ClientGone);
+        forwarded.io.drop_bytes(&connection.worker.base.spares.buffers);
+        return Next::Close;
+    }
     if let Some(route) = &exchange.record.route {
         response.guard_trailers(&route.response_trailers);
     }
@@ -217,8 +196,9 @@ async fn stream(
     if (1..=COPIED_BYTES_MAX).contains(&small) {
         // One plain write of one piece: cheaper than a gathering one by more than the copy costs.
         exchange.out.extend_from_slice(&forwarded.io.filled()[..small]);
+        let is_end = response.ends_with(small, &forwarded.io);
         forwarded.io.consume(small);
-        response.wrote_raw(small);
+        response.wrote_raw(small, is_end);
     }
     let mut delivery =
         Delivery { response, request: body, forwarded: &mut forwarded, written: 0, since: now };
@@ -235,8 +215,8 @@ async fn stream(
         Err(code) => {
             exchange.record.error = Some(code);
             // What the client has must not look like the whole.
-            if framing == Framing::UntilClose {
-                connection.io.socket.reset_on_close();
+            if matches!(framing, Framing::UntilClose) || connection.io.is_framed() {
+                connection.io.cut(h2::Reason::INTERNAL_ERROR);
             }
             forwarded.io.drop_bytes(&worker.base.spares.buffers);
             Next::Close
@@ -258,10 +238,11 @@ fn release(connection: &Connection, request: &Transfer, mut forwarded: Forwarded
         && forwarded.lease.endpoint().keeps_connections()
         && worker.is_trusted(link, now)
     {
+        let Wire::H1(io) = forwarded.io else { return };
         let _too_many = worker.pool().put(
             forwarded.lease.endpoint(),
             &forwarded.pool,
-            forwarded.io.socket,
+            io.socket,
             forwarded.opened_at,
             now,
         );

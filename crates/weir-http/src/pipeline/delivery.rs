@@ -9,6 +9,7 @@ use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::forward::Forwarded;
 use crate::transfer::{Side, Transfer, TransferError};
+use crate::wire::Wire;
 
 /// An answer on its way: the head, then the body, while the rest of the request may still be coming.
 pub(super) struct Delivery<'a> {
@@ -47,33 +48,32 @@ impl Delivery<'_> {
             let head = &exchange.out[self.written..];
             let from = &mut self.forwarded.io;
             let raw = self.response.raw_ready(from.filled().len());
-            let result = if raw > 0 {
-                let pieces = [IoSlice::new(head), IoSlice::new(&from.filled()[..raw])];
-                ready!(connection.io.socket.poll_write_vectored(cx, &pieces))
-            } else {
-                ready!(connection.io.socket.poll_write(cx, head))
+            let result = match &mut connection.io {
+                Wire::H1(to) if raw > 0 => {
+                    let pieces = [IoSlice::new(head), IoSlice::new(&from.filled()[..raw])];
+                    ready!(to.socket.poll_write_vectored(cx, &pieces))
+                }
+                to => ready!(to.poll_write(cx, head, self.response.is_finished())),
             };
             let Ok(count) = result else { return Poll::Ready(Err(ErrorCode::ClientGone)) };
             let of_head = count.min(head.len());
             self.written += of_head;
             if count > of_head {
-                from.consume(count - of_head);
-                self.response.wrote_raw(count - of_head);
+                let of_body = count - of_head;
+                let is_end = self.response.ends_with(of_body, from);
+                from.consume(of_body);
+                self.response.wrote_raw(of_body, is_end);
             }
         }
         let spares = &connection.worker.base.spares;
-        let result = ready!(self.response.poll(
-            cx,
-            &mut self.forwarded.io,
-            &mut connection.io.socket,
-            spares,
-            &mut ()
-        ));
+        let result =
+            ready!(self.response.poll(cx, &mut self.forwarded.io, &mut connection.io, spares, &mut ()));
         Poll::Ready(result.map_err(|error| match error {
             TransferError::SinkFailed(_) => ErrorCode::ClientGone,
             TransferError::SourceEnded
             | TransferError::SourceFailed(_)
-            | TransferError::SourceMalformed(_) => ErrorCode::UpstreamCut,
+            | TransferError::SourceMalformed(_)
+            | TransferError::SourceDisagrees => ErrorCode::UpstreamCut,
             // Answers have no limit, and none of their trailers is denied.
             TransferError::TooLarge | TransferError::TrailerDenied => ErrorCode::Internal,
         }))
@@ -93,7 +93,7 @@ impl Delivery<'_> {
             return Ok(());
         }
         let spares = &connection.worker.base.spares;
-        let to = &mut self.forwarded.io.socket;
+        let to = &mut self.forwarded.io;
         match self.request.poll(cx, &mut connection.io, to, spares, &mut exchange.replay) {
             Poll::Ready(Err(TransferError::SinkFailed(_))) => {
                 // It has answered and reads no more: the rest is nobody's.
@@ -104,7 +104,9 @@ impl Delivery<'_> {
             Poll::Ready(Err(TransferError::SourceEnded | TransferError::SourceFailed(_))) => {
                 Err(ErrorCode::ClientGone)
             }
-            Poll::Ready(Err(TransferError::SourceMalformed(_))) => Err(ErrorCode::BadRequest),
+            Poll::Ready(Err(TransferError::SourceMalformed(_) | TransferError::SourceDisagrees)) => {
+                Err(ErrorCode::BadRequest)
+            }
             Poll::Ready(Err(TransferError::TooLarge)) => Err(ErrorCode::BodyTooLarge),
             Poll::Ready(Err(TransferError::TrailerDenied)) => Err(ErrorCode::HeaderDenied),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),

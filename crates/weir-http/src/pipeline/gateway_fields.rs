@@ -15,7 +15,7 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Settles the client, the request id and the trace: before anything is judged, so that errors are logged with them.
 pub(super) fn begin(connection: &Connection, exchange: &mut Exchange, plane: &Plane) {
-    let peer = connection.peer_ip();
+    let peer = connection.client.peer_ip();
     let fields = &exchange.request.fields;
     exchange.trusted_peer = peer.is_some_and(|peer| plane.trusted.contains(peer));
     exchange.client = match peer {
@@ -70,13 +70,13 @@ pub(super) fn finish(connection: &Connection, exchange: &mut Exchange) {
         Known::Other => Known::twin_of(name).is_none(),
         _ => true,
     });
-    let peer = connection.peer_text();
+    let peer = connection.client.peer_text();
     if !peer.is_empty() {
         forwarded_for.extend_from_slice(peer);
         fields.append_own(Known::XForwardedFor, "X-Forwarded-For", &forwarded_for);
     }
     match exchange.client {
-        Some(client) if Some(client) != connection.peer_ip() => {
+        Some(client) if Some(client) != connection.client.peer_ip() => {
             forwarded_for.clear();
             write!(forwarded_for, "{client}").expect("writing to memory does not fail");
             fields.append_own(Known::XRealIp, "X-Real-IP", &forwarded_for);

@@ -4,6 +4,8 @@ mod admit;
 mod deliver;
 mod delivery;
 mod gateway_fields;
+pub(crate) mod grpc;
+mod head;
 pub(crate) mod problem;
 mod record;
 mod upgrade;
@@ -12,7 +14,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use weir_base::ErrorCode;
-use weir_wire::http1::Body;
 
 use crate::action::Action;
 use crate::connection::{Connection, Patience};
@@ -50,10 +51,10 @@ pub(crate) async fn handle(
     exchange: &mut Exchange,
     head: Result<(), Reject>,
 ) -> Next {
-    let mut body = Transfer::new(Body::Empty, Sink::Discard, u64::MAX, exchange.record.started);
+    let mut body = Transfer::none(exchange.record.started);
     let answer = {
         // The snapshot is let go before the body streams: a long answer must not hold an old configuration.
-        let plane = connection.worker.plane_for(&connection.admitted.listener);
+        let plane = connection.worker.plane_for(&connection.client.admitted.listener);
         connection.patience = Patience::of(&plane);
         decide(connection, exchange, &mut body, &plane, head).await
     };
@@ -80,8 +81,8 @@ async fn decide(
     exchange.requests_max = plane.limits.requests_per_connection;
     gateway_fields::begin(connection, exchange, plane);
     let admitted = head.and_then(|()| admit::admit(connection, exchange, plane));
-    *body =
-        Transfer::new(exchange.framing, request_sink(exchange.framing), u64::MAX, exchange.record.started);
+    // Where it goes is settled with each endpoint.
+    *body = Transfer::new(exchange.framing, &connection.io, Sink::Discard, exchange.record.started);
     let route = match admitted {
         Ok(admit::Admitted::Route(route)) => route,
         Ok(admit::Admitted::ServerOptions) => {
@@ -125,7 +126,7 @@ async fn act(
         Action::Redirect(redirect) => Answer::Local { body: redirect.answer(exchange), close: false },
         Action::Respond(respond) => Answer::Local { body: respond.answer(exchange), close: false },
         Action::Forward(split) => {
-            let total = route.timeout.map(|timeout| exchange.record.started + timeout);
+            let total = deadline(exchange, route);
             body.set_limit(exchange.body_bytes_max);
             body.guard_trailers(&route.info.request_trailers);
             match forward::forward(connection, exchange, body, plane, split, total).await {
@@ -141,17 +142,18 @@ async fn act(
     }
 }
 
+/// When the whole must be over: by the route, and by the caller where it is a gRPC call that says so.
+fn deadline(exchange: &Exchange, route: &Route) -> Option<Instant> {
+    let fields = &exchange.request.fields;
+    let asked = grpc::is_call(fields).then(|| grpc::timeout(fields)).flatten();
+    let shorter = route.timeout.into_iter().chain(asked).min();
+    // A time beyond all clocks is none.
+    shorter.and_then(|timeout| exchange.record.started.checked_add(timeout))
+}
+
 fn refuse(exchange: &mut Exchange, reject: Reject) -> Answer {
     exchange.record.error = Some(reject.code);
     Answer::Local { body: problem::write(exchange, &reject), close: reject.close }
-}
-
-/// How a request body is written to the upstream: as it came, chunks re-made.
-fn request_sink(framing: Body) -> Sink {
-    match framing {
-        Body::Chunked => Sink::Chunked,
-        Body::Empty | Body::Length(_) | Body::UntilClose => Sink::Raw,
-    }
 }
 
 /// The moment up to which `now` may wait, given a deadline for the whole.

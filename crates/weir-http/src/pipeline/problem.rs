@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use weir_base::ErrorCode;
 use weir_wire::http1::{Known, list_items};
 
+use super::grpc;
 use crate::exchange::Exchange;
 use crate::reject::Reject;
 
@@ -31,8 +31,8 @@ pub(super) fn write(exchange: &mut Exchange, reject: &Reject) -> Vec<u8> {
         }
         Form::Grpc => {
             fields.append(b"content-type", b"application/grpc");
-            fields.append(b"grpc-status", grpc_status(code).as_bytes());
-            fields.append(b"grpc-message", reject.detail.as_bytes());
+            fields.append(b"grpc-status", grpc::status(code).as_bytes());
+            fields.append(b"grpc-message", &grpc::message(&reject.detail));
             Vec::new()
         }
     }
@@ -65,7 +65,7 @@ fn form(exchange: &Exchange) -> Form {
     let starts = |value: &[u8], with: &[u8]| {
         value.len() >= with.len() && value[..with.len()].eq_ignore_ascii_case(with)
     };
-    if fields.get(Known::ContentType).is_some_and(|value| starts(value, b"application/grpc")) {
+    if grpc::is_call(fields) {
         return Form::Grpc;
     }
     // Browsers name text/html first and explicitly; programs send */* or a JSON type.
@@ -105,18 +105,4 @@ fn html(reject: &Reject, request_id: &[u8]) -> Vec<u8> {
          <p><small>{code} &middot; {id}</small></p></body></html>\n"
     )
     .into_bytes()
-}
-
-/// The gRPC status for a code, by the usual mapping of HTTP statuses.
-fn grpc_status(code: ErrorCode) -> &'static str {
-    match code.status() {
-        400 | 413 | 414 | 431 => "13",
-        401 => "16",
-        403 => "7",
-        404 => "12",
-        408 | 504 => "4",
-        429 | 502 | 503 => "14",
-        499 => "1",
-        _ => "2",
-    }
 }

@@ -2,7 +2,6 @@
 
 use weir_base::Origin;
 use weir_telemetry::{AccessRecord, Level};
-use weir_wire::http1::Version;
 
 use crate::connection::Connection;
 use crate::exchange::{Exchange, Record};
@@ -31,7 +30,7 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange) {
         level: level(record),
         trace_id: &exchange.trace.trace_id_hex(),
         request_id: &exchange.request_id,
-        listener: &connection.admitted.listener.name,
+        listener: &connection.client.admitted.listener.name,
         http_status: record.status,
         method: exchange.request.method_bytes(),
         host: &exchange.authority,
@@ -41,10 +40,7 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange) {
         endpoint: record.endpoint.as_deref().unwrap_or_default(),
         attempts: record.attempts,
         client_ip: exchange.client,
-        protocol: match exchange.request.version() {
-            Version::Http10 => "HTTP/1.0",
-            Version::Http11 => "HTTP/1.1",
-        },
+        protocol: exchange.request.version().as_str(),
         bytes_in: record.bytes_in,
         bytes_out: record.bytes_out,
         duration,

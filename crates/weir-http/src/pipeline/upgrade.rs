@@ -38,7 +38,7 @@ pub(super) async fn relay(
     for_client.extend(&exchange.out);
     for_client.extend(io.filled());
     io.drop_bytes(&worker.base.spares.buffers);
-    let mut relay = Relay::new(connection.io.take_buffer(&worker.base.spares.buffers), for_client);
+    let mut relay = Relay::new(connection.io.io().take_buffer(&worker.base.spares.buffers), for_client);
     worker.shared.stats.upgraded.add(1);
     let mut seen = relay.totals();
     connection.deadline.set(Instant::now(), idle.upgrade);
@@ -46,7 +46,7 @@ pub(super) async fn relay(
     let mut stopped = std::pin::pin!(drain.stopped());
     let end = poll_fn(|cx| {
         if let Poll::Ready(end) =
-            relay.poll(cx, &mut connection.io.socket, &mut io.socket, &worker.base.spares)
+            relay.poll(cx, &mut connection.io.io().socket, &mut io.io().socket, &worker.base.spares)
         {
             return Poll::Ready(Some(end));
         }
@@ -68,13 +68,13 @@ pub(super) async fn relay(
     match end {
         Some(RelayEnd::Finished) | None => {}
         Some(RelayEnd::ClientFailed(_)) => {
-            io.socket.reset_on_close();
-            connection.io.socket.reset_on_close();
+            io.cut(h2::Reason::CANCEL);
+            connection.io.cut(h2::Reason::CONNECT_ERROR);
             exchange.record.error = Some(ErrorCode::ClientGone);
         }
         Some(RelayEnd::UpstreamFailed(_)) => {
-            io.socket.reset_on_close();
-            connection.io.socket.reset_on_close();
+            io.cut(h2::Reason::CANCEL);
+            connection.io.cut(h2::Reason::CONNECT_ERROR);
             exchange.record.error = Some(ErrorCode::UpstreamCut);
         }
     }

@@ -79,10 +79,10 @@ async fn readable(connection: &mut Connection) -> bool {
     let fresh = connection.requests == 0;
     let mut hurried = false;
     poll_fn(|cx| {
-        match connection.io.socket.poll_readable(cx) {
+        match connection.io.io().socket.poll_readable(cx) {
             Poll::Ready(result) => return Poll::Ready(result.is_ok()),
             // Its descriptor is needed: whatever it was promised, others are waiting.
-            Poll::Pending if connection.admitted.handle.should_close() => return Poll::Ready(false),
+            Poll::Pending if connection.client.admitted.handle.should_close() => return Poll::Ready(false),
             Poll::Pending if !connection.is_ending() => {}
             // A client that has just connected was promised an answer: its request is on the way.
             Poll::Pending if fresh && !hurried => {
@@ -91,11 +91,11 @@ async fn readable(connection: &mut Connection) -> bool {
             }
             Poll::Pending if fresh => {}
             // A request that has arrived is served, even where the runtime has not heard of it yet.
-            Poll::Pending if !connection.io.socket.is_silent() => {}
+            Poll::Pending if !connection.io.io().socket.is_silent() => {}
             Poll::Pending => return Poll::Ready(false),
         }
         // Looked at once more now that a wake would be heard: another worker may have asked in between.
-        let is_over = connection.deadline.is_expired(cx) || connection.admitted.handle.should_close();
+        let is_over = connection.deadline.is_expired(cx) || connection.client.admitted.handle.should_close();
         if is_over { Poll::Ready(false) } else { Poll::Pending }
     })
     .await
@@ -114,7 +114,7 @@ enum Active {
 /// Serves requests until there is none begun.
 async fn active(connection: &mut Connection) -> Active {
     connection.set_idle(None);
-    connection.io.expect(&connection.worker.base.spares.buffers);
+    connection.io.io().expect(&connection.worker.base.spares.buffers);
     loop {
         let worker = Arc::clone(&connection.worker);
         let mut exchange = worker.take_exchange(Instant::now());
@@ -135,7 +135,7 @@ async fn active(connection: &mut Connection) -> Active {
         match next {
             Next::KeepAlive if !connection.io.is_empty() => {}
             Next::KeepAlive => {
-                connection.io.release(&worker.base.spares.buffers);
+                connection.io.io().release(&worker.base.spares.buffers);
                 return Active::Idle;
             }
             Next::Close => return Active::Close,
@@ -172,7 +172,7 @@ async fn read_head(connection: &mut Connection, exchange: &mut Exchange) -> Resu
                 return Poll::Ready(Ok(length));
             }
             // Room for the whole head and for what is read with it.
-            if !connection.io.make_room(limits.bytes + weir_net::BUFFER_BYTES) {
+            if !connection.io.io().make_room(limits.bytes + weir_net::BUFFER_BYTES) {
                 return Poll::Ready(Err(HeadFailure::Reject(
                     Reject::new(ErrorCode::HeadersTooLarge).closing(),
                 )));
@@ -247,7 +247,7 @@ async fn linger(mut connection: Box<Connection>) {
                 return Poll::Ready(());
             }
             if !shut {
-                match connection.io.socket.poll_shutdown(cx) {
+                match connection.io.io().socket.poll_shutdown(cx) {
                     Poll::Ready(Ok(())) => shut = true,
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Pending => return Poll::Pending,
@@ -295,7 +295,7 @@ async fn refuse(mut socket: Socket, refusal: Refusal, worker: Arc<HttpWorker>) {
         return;
     }
     // The request is read, or its arrival would turn our close into a reset that hides the answer.
-    let mut scratch = crate::io::Io::new(socket);
+    let mut scratch = crate::wire::Io::new(socket);
     poll_fn(|cx| {
         if scratch.socket.poll_shutdown(cx).is_pending() || deadline.is_expired(cx) {
             return Poll::Ready(());

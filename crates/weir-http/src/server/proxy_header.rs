@@ -38,10 +38,14 @@ pub(super) async fn read(connection: &mut Connection) -> bool {
         Begin::Silent => return false,
     };
     if let Some(failure) = failure {
-        connection.worker.base.proxy_header_failed(&connection.admitted.listener, connection.peer, failure);
+        connection.worker.base.proxy_header_failed(
+            &connection.client.admitted.listener,
+            connection.client.peer,
+            failure,
+        );
     } else if connection.settle_peer(declared) {
         connection.now = Instant::now();
-        connection.io.release(&connection.worker.base.spares.buffers);
+        connection.io.io().release(&connection.worker.base.spares.buffers);
         return true;
     } else {
         connection.worker.base.shared.stats.refused();
@@ -67,7 +71,7 @@ async fn begin(connection: &mut Connection) -> Begin {
                 Err(_) => return Poll::Ready(Begin::Malformed),
             }
             // Always so: a buffer is larger than the longest header.
-            if !connection.io.make_room(HEADER_BYTES_MAX) {
+            if !connection.io.io().make_room(HEADER_BYTES_MAX) {
                 return Poll::Ready(Begin::Malformed);
             }
             match connection.io.poll_fill(cx, &connection.worker.base.spares.buffers) {
@@ -75,7 +79,7 @@ async fn begin(connection: &mut Connection) -> Begin {
                 Poll::Ready(Ok(_)) => continue,
                 Poll::Pending => {}
             }
-            if connection.admitted.handle.should_close() {
+            if connection.client.admitted.handle.should_close() {
                 return Poll::Ready(ended(connection));
             }
             if connection.is_ending() && !std::mem::replace(&mut hurried, true) {

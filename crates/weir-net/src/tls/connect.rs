@@ -30,10 +30,7 @@ pub async fn connect(
     let mut session = Session::Client(session);
     let mut handshake = Handshake::new(socket, None, &worker.spares.buffers);
     let watch = Watch { worker, deadline, permit: None };
-    if let Err(failure) = handshake.run(&mut session, &watch).await {
-        handshake.free();
-        return Err(failure);
-    }
+    handshake.run(&mut session, &watch).await?;
     let facts = TlsFacts::of(session.state());
     Ok(handshake.into_socket(session, facts))
 }

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::{CipherSuite, CommonState, HandshakeKind, ProtocolVersion};
+
+use super::ClientIdentity;
 
 /// What a handshake has settled.
 #[derive(Debug, Clone)]
@@ -35,15 +36,6 @@ pub enum Alpn {
     Other,
 }
 
-/// Who a client has proved to be, as its certificate says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientIdentity {
-    /// The subject's distinguished name, as RFC 4514 writes it, the least significant part last.
-    pub subject: Box<str>,
-    /// SHA-256 of the certificate, 64 hexadecimal digits in lower case.
-    pub fingerprint: Box<str>,
-}
-
 impl Alpn {
     /// The protocol of that name.
     pub fn from_bytes(name: &[u8]) -> Self {
@@ -74,21 +66,6 @@ impl TlsFacts {
             client: None,
             resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
         }
-    }
-}
-
-impl ClientIdentity {
-    /// Reads a certificate whose chain has been verified; none where it cannot be read after all.
-    pub(super) fn of(certificate: &[u8]) -> Option<Self> {
-        let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-        let digest = TLS13_AES_128_GCM_SHA256.tls13()?.common.hash_provider.hash(certificate);
-        let fingerprint = digest.as_ref().iter().flat_map(|byte| {
-            [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
-        });
-        Some(Self {
-            subject: parsed.subject().to_string().into(),
-            fingerprint: fingerprint.collect::<String>().into(),
-        })
     }
 }
 

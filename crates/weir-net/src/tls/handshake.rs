@@ -132,10 +132,4 @@ impl Handshake {
             self.bytes.buffers.put(received);
         }
     }
-
-    /// Gives the buffers back.
-    pub(super) fn free(&mut self) {
-        let held = [self.bytes.received.take(), self.bytes.plain.take(), self.bytes.outgoing.take()];
-        held.into_iter().flatten().for_each(|buffer| self.bytes.buffers.put(buffer));
-    }
 }

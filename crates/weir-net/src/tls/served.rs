@@ -9,7 +9,7 @@ thread_local! {
 }
 
 /// Says what the certificate is called that a resolver has just chosen: its name goes into the facts of the handshake.
-pub fn serve_certificate(name: Arc<str>) {
+pub(super) fn put(name: Arc<str>) {
     SERVED.set(Some(name));
 }
 

@@ -214,6 +214,14 @@ impl From<Result<usize, EncryptError>> for Encoded {
     }
 }
 
+impl Drop for Bytes {
+    /// Gives the buffers back.
+    fn drop(&mut self) {
+        let held = [self.received.take(), self.plain.take(), self.outgoing.take()];
+        held.into_iter().flatten().for_each(|buffer| self.buffers.put(buffer));
+    }
+}
+
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

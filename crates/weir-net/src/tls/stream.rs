@@ -458,8 +458,5 @@ impl Drop for TlsStream {
             self.say_end();
             self.flush_now();
         }
-        self.put_received();
-        let kept = [self.bytes.plain.take(), self.bytes.outgoing.take()];
-        kept.into_iter().flatten().for_each(|buffer| self.bytes.buffers.put(buffer));
     }
 }

@@ -13,6 +13,9 @@ use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use weir_task::Deadline;
+
+use super::accept::accept_with;
 use super::*;
 use crate::worker::tests::workers;
 use crate::{Buffer, Relay, RelayEnd, Socket, Worker};
@@ -27,14 +30,14 @@ impl std::fmt::Debug for Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        serve_certificate("the-one".into());
+        served::put("the-one".into());
         Some(Arc::clone(&self.0))
     }
 }
 
 /// A server and a client that know each other.
 struct Parties {
-    server: ServerTls,
+    server: Arc<rustls::ServerConfig>,
     client: ClientTls,
 }
 
@@ -58,14 +61,7 @@ fn parties(version: &'static rustls::SupportedProtocolVersion) -> Parties {
         .with_root_certificates(roots)
         .with_no_client_auth();
     client.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Parties {
-        server: ServerTls {
-            config: Arc::new(server),
-            handshake_timeout: Duration::from_secs(10),
-            asks_for_certificates: false,
-        },
-        client: ClientTls { config: Arc::new(client) },
-    }
+    Parties { server: Arc::new(server), client: ClientTls { config: Arc::new(client) } }
 }
 
 fn tls13() -> Parties {
@@ -79,6 +75,16 @@ fn worker() -> Arc<Worker> {
     worker
 }
 
+async fn serve(
+    worker: &Worker,
+    deadline: &Deadline,
+    socket: UnixStream,
+    parties: &Parties,
+) -> Result<Socket, TlsFailure> {
+    let (incoming, config) = (Socket::Unix(socket).into(), Arc::clone(&parties.server));
+    accept_with(worker, deadline, incoming, config, Duration::from_secs(10)).await
+}
+
 /// A server's and a client's end, their handshake done.
 async fn shaken(parties: &Parties) -> (Socket, Socket) {
     let (near, far) = UnixStream::pair().unwrap();
@@ -86,7 +92,7 @@ async fn shaken(parties: &Parties) -> (Socket, Socket) {
     let (here, there) = (worker.deadlines.deadline(), worker.deadlines.deadline());
     let limit = Duration::from_secs(10);
     let (server, client) = tokio::join!(
-        accept(&worker, &here, Socket::Unix(near), &parties.server),
+        serve(&worker, &here, near, &parties),
         connect(&worker, &there, limit, Socket::Unix(far), &parties.client, "host.test".try_into().unwrap()),
     );
     (server.unwrap(), client.unwrap())
@@ -174,7 +180,9 @@ async fn a_ticket_is_nothing_to_read_and_a_session_goes_on_with_it() {
 
 #[tokio::test]
 async fn an_end_without_a_word_is_no_end() {
-    let (mut server, client) = shaken(&tls13()).await;
+    let (mut server, mut client) = shaken(&tls13()).await;
+    // Its tickets are read, so that the connection is not reset.
+    assert!(client.is_silent());
     let Socket::Tls(mut client) = client else { panic!("it is TLS") };
     client.give_up();
     drop(client);
@@ -234,7 +242,7 @@ async fn shaken_with_a_peer(parties: &Parties) -> (Socket, rustls::ClientConnect
     });
     let worker = worker();
     let deadline = worker.deadlines.deadline();
-    let server = accept(&worker, &deadline, Socket::Unix(near), &parties.server).await.unwrap();
+    let server = serve(&worker, &deadline, near, &parties).await.unwrap();
     let (client, far) = peer.await.unwrap();
     far.set_nonblocking(true).unwrap();
     (server, client, far)
@@ -361,7 +369,7 @@ async fn refused(said: &[u8], parties: &Parties) -> TlsFailure {
     let worker = worker();
     let deadline = worker.deadlines.deadline();
     far.write_all(said).await.unwrap();
-    let failure = accept(&worker, &deadline, Socket::Unix(near), &parties.server).await.unwrap_err();
+    let failure = serve(&worker, &deadline, near, &parties).await.unwrap_err();
     assert_eq!(worker.shared.stats.tls.failures(failure.reason()), 1);
     assert_eq!(worker.shared.stats.tls.handshakes.open(), 0);
     failure
@@ -384,7 +392,10 @@ async fn a_hello_must_be_whole_in_time_and_within_its_bytes() {
     let second = [&[22, 3, 1, 0x40, 0][..], &[0; 0x4000]].concat();
     long.extend_from_slice(&second);
     assert_eq!(refused(&long, &tls13()).await.reason(), FailureReason::TooLong);
-    assert_eq!(refused(&long[..100], &tls13()).await.reason(), FailureReason::Timeout);
+    assert_eq!(
+        refused(&[22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3], &tls13()).await.reason(),
+        FailureReason::Timeout
+    );
     assert_eq!(refused(b"", &tls13()).await.reason(), FailureReason::Timeout);
 }
 
@@ -396,8 +407,8 @@ async fn the_oldest_handshake_gives_way() {
     let (first, _first) = UnixStream::pair().unwrap();
     let (second, _second) = UnixStream::pair().unwrap();
     let deadlines = [worker.deadlines.deadline(), worker.deadlines.deadline()];
-    let mut older = Box::pin(accept(&worker, &deadlines[0], Socket::Unix(first), &parties.server));
-    let mut newer = Box::pin(accept(&worker, &deadlines[1], Socket::Unix(second), &parties.server));
+    let mut older = Box::pin(serve(&worker, &deadlines[0], first, &parties));
+    let mut newer = Box::pin(serve(&worker, &deadlines[1], second, &parties));
     poll_fn(|cx| {
         assert!(older.as_mut().poll(cx).is_pending() && newer.as_mut().poll(cx).is_pending());
         Poll::Ready(())
@@ -417,7 +428,7 @@ async fn versions_that_do_not_meet_are_told_apart_from_other_failures() {
     let limit = Duration::from_secs(10);
     let name = "host.test".try_into().unwrap();
     let (server, client) = tokio::join!(
-        accept(&worker, &here, Socket::Unix(near), &new.server),
+        serve(&worker, &here, near, &new),
         connect(&worker, &there, limit, Socket::Unix(far), &old.client, name),
     );
     assert_eq!(server.unwrap_err().reason(), FailureReason::Version);

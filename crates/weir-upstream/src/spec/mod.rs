@@ -61,7 +61,7 @@ pub static UPSTREAM: Object = Object::new(
         Key::new(
             "http",
             Shape::Enum(&["auto", "1.1", "2"]),
-            "The version of HTTP that endpoints are spoken to in; `auto`: what they choose of those we offer over TLS, 1.1 without.",
+            "The HTTP version spoken to the endpoints: `auto` is 1.1 on plain connections and what both sides speak over TLS.",
         )
         .default("auto"),
         Key::new(
@@ -195,7 +195,11 @@ impl UpstreamPlan {
             balance: balance(&section, problems),
             host: host(&section, problems),
             tls: tls::decode(&section, reader, problems),
-            http: http(&section, problems),
+            http: match section.text("http") {
+                "1.1" => HttpVersions::Http11,
+                "2" => HttpVersions::Http2,
+                _ => HttpVersions::Auto,
+            },
             connect_timeout: section.duration("connect_timeout"),
             response_timeout: section.duration("response_timeout"),
             idle_timeout: section.duration("idle_timeout"),
@@ -214,19 +218,6 @@ impl UpstreamPlan {
         };
         tls::check_names(&plan, &section, problems);
         plan
-    }
-}
-
-fn http(section: &Section, problems: &Problems) -> HttpVersions {
-    match section.text("http") {
-        "1.1" => HttpVersions::Http11,
-        "2" => {
-            let problem =
-                Problem::error(Code::NOT_YET, section.at("http"), "HTTP/2 to endpoints is not there yet");
-            problems.push(problem.help("remove `http`; this version speaks HTTP/1.1 to endpoints"));
-            HttpVersions::Http2
-        }
-        _ => HttpVersions::Auto,
     }
 }
 

@@ -86,7 +86,7 @@ pub const EXTENSION_BYTES_MAX: u32 = 4 << 10;
 pub const TRAILER_BYTES_MAX: usize = 8 << 10;
 
 /// Most trailer fields.
-const TRAILER_FIELDS_MAX: usize = 64;
+pub const TRAILER_FIELDS_MAX: usize = 64;
 
 impl Default for ChunkedDecoder {
     fn default() -> Self {

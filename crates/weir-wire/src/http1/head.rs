@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::ascii::{is_field_value, is_token_byte, is_value_byte, trim_ows};
 use super::field::Known;
 
@@ -12,6 +14,10 @@ impl Span {
     pub(super) fn new(start: usize, end: usize) -> Self {
         // Heads are bounded far below 4 GiB by `HeadLimits`; what policies add is bounded by their configuration.
         Self { start: start as u32, end: end as u32 }
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
     }
 
     #[inline]
@@ -93,6 +99,23 @@ impl Head {
     /// The fields in order.
     pub fn iter(&self) -> HeadFields<'_> {
         HeadFields { bytes: &self.bytes, fields: self.fields.iter() }
+    }
+
+    /// What [`places`](Self::places) are places in.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where the name and the value of each field stand in [`bytes`](Self::bytes), in order.
+    pub fn places(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        self.fields.iter().map(|field| (field.name.range(), field.value.range()))
+    }
+
+    /// Adds a trailer, if it may stand there: not what a reader acts on before the body, or that the gateway vouches for.
+    pub fn append_trailer(&mut self, name: &[u8], value: &[u8]) {
+        if super::trailer::may_be_trailer(name) {
+            self.append(name, value);
+        }
     }
 
     /// The number of field lines.

@@ -19,7 +19,7 @@ mod upgrade;
 pub use ascii::{decimal, is_field_value, is_token, list_items, trim_ows};
 pub use chunked::{
     CHUNK_LINE_MAX, Chunk, ChunkError, ChunkedDecoder, EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX,
-    encode_chunk_line,
+    TRAILER_FIELDS_MAX, encode_chunk_line,
 };
 pub use field::Known;
 pub use framing::{Body, FramingError, request_body, response_body};
@@ -37,6 +37,8 @@ pub enum Version {
     Http10,
     /// `HTTP/1.1`.
     Http11,
+    /// `HTTP/2`: a head that came as frames; it never stands in a start line.
+    Http2,
 }
 
 impl Version {
@@ -45,6 +47,7 @@ impl Version {
         match self {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
         }
     }
 }

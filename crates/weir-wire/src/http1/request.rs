@@ -219,14 +219,14 @@ impl RequestHead {
     pub fn is_persistent(&self) -> bool {
         let has = |option: &[u8]| connection_has(&self.fields, option);
         match self.version {
-            Version::Http11 => !has(b"close"),
+            Version::Http11 | Version::Http2 => !has(b"close"),
             Version::Http10 => has(b"keep-alive") && !has(b"close"),
         }
     }
 
     /// Whether the client waits for a 100 before it sends the body.
     pub fn expects_continue(&self) -> bool {
-        self.version == Version::Http11
+        self.version != Version::Http10
             && self.fields.all(Known::Expect).any(|value| value.eq_ignore_ascii_case(b"100-continue"))
     }
 }

@@ -113,7 +113,7 @@ impl ResponseHead {
     /// Whether the server will keep the connection after this response (RFC 9112 section 9.3).
     pub fn is_persistent(&self) -> bool {
         match self.version {
-            Version::Http11 => !connection_has(&self.fields, b"close"),
+            Version::Http11 | Version::Http2 => !connection_has(&self.fields, b"close"),
             Version::Http10 => {
                 connection_has(&self.fields, b"keep-alive") && !connection_has(&self.fields, b"close")
             }

@@ -3,13 +3,15 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use weir_net::tls::certificates::Shelf;
+
 use super::CheckArgs;
 use crate::plan::RootPlan;
 use crate::spec::{self, Loaded};
 
 /// Prints every problem, then one line; 0 for good, 2 for bad.
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
-    let loaded = spec::read(&args.file, &weir_provider::FileReader);
+    let loaded = spec::read(&args.file, &weir_provider::FileReader, &Shelf::default());
     let file = args.file.display().to_string();
     let limit = weir_net::raise_descriptor_limit().soft;
     let advice: Vec<String> =

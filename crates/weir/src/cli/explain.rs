@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::Value;
+use weir_net::tls::certificates::Shelf;
 
 use super::{ExplainArgs, ask};
 use crate::explain::{self, Question};
@@ -51,7 +52,7 @@ fn question(args: &ExplainArgs) -> Result<Question, Failure> {
 }
 
 fn of_file(args: &ExplainArgs, question: &Question) -> Result<Value, Failure> {
-    let plan = spec::load(&args.config).map_err(|rejected| Failure {
+    let plan = spec::load(&args.config, &Shelf::default()).map_err(|rejected| Failure {
         message: format!("{}: {} cannot be used", rejected.text, args.config.display()),
         status: super::BAD,
     })?;

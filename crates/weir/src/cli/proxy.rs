@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use weir_net::tls::certificates::Shelf;
+
 use crate::plan::RootPlan;
 use crate::run::{self, Rejected, Source};
 
@@ -36,8 +38,8 @@ impl Text {
 }
 
 impl Source for Text {
-    fn load(&self) -> Result<RootPlan, Rejected> {
-        crate::spec::load_text(self.name, &self.text)
+    fn load(&self, shelf: &Shelf) -> Result<RootPlan, Rejected> {
+        crate::spec::load_text(self.name, &self.text, shelf)
     }
 
     fn name(&self) -> String {

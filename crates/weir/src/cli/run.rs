@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use weir_net::tls::certificates::Shelf;
+
 use crate::plan::RootPlan;
 use crate::run::{self, Rejected, Source};
 
@@ -16,8 +18,8 @@ pub(super) fn run(file: PathBuf) -> ExitCode {
 struct File(PathBuf);
 
 impl Source for File {
-    fn load(&self) -> Result<RootPlan, Rejected> {
-        crate::spec::load(&self.0)
+    fn load(&self, shelf: &Shelf) -> Result<RootPlan, Rejected> {
+        crate::spec::load(&self.0, shelf)
     }
 
     fn name(&self) -> String {

@@ -174,8 +174,8 @@ upstreams:
 "#;
 
     fn answer(question: Question) -> Result<Value, String> {
-        let plan =
-            spec::load_text("weir.yaml", CONFIG).unwrap_or_else(|rejected| panic!("{}", rejected.text));
+        let plan = spec::load_text("weir.yaml", CONFIG, &Default::default())
+            .unwrap_or_else(|rejected| panic!("{}", rejected.text));
         explain(&plan, &question, &|_| None)
     }
 
@@ -202,8 +202,8 @@ upstreams:
 
     #[test]
     fn a_running_upstream_is_asked_for_its_state_and_does_not_notice() {
-        let plan =
-            spec::load_text("weir.yaml", CONFIG).unwrap_or_else(|rejected| panic!("{}", rejected.text));
+        let plan = spec::load_text("weir.yaml", CONFIG, &Default::default())
+            .unwrap_or_else(|rejected| panic!("{}", rejected.text));
         let running = Upstream::compile(plan.upstreams["users"].clone(), None, std::time::Instant::now());
         let now = std::time::Instant::now();
         running.set_admin_state("10.0.0.1:80", weir_upstream::AdminState::Down, now).unwrap();
@@ -256,7 +256,8 @@ upstreams:
     fn a_listener_that_takes_no_requests_is_told_by_its_name_and_by_its_port() {
         let db = "listeners:\n  db: { bind: \":5432\", tcp: { forward: users } }\n  dns: { bind: \":8053\", udp: { forward: users } }";
         let text = CONFIG.replacen("listeners:", db, 1);
-        let plan = spec::load_text("weir.yaml", &text).unwrap_or_else(|rejected| panic!("{}", rejected.text));
+        let plan = spec::load_text("weir.yaml", &text, &Default::default())
+            .unwrap_or_else(|rejected| panic!("{}", rejected.text));
         let ask = |url: &str, listener: Option<&str>| {
             let listener = listener.map(str::to_owned);
             explain(&plan, &Question { url: url.into(), listener, ..Question::default() }, &|_| None)
@@ -273,7 +274,8 @@ upstreams:
     fn the_scheme_stands_for_its_port() {
         let text =
             CONFIG.replace("127.0.0.1:8080", "127.0.0.1:443").replace("127.0.0.1:8081", "127.0.0.1:9443");
-        let plan = spec::load_text("weir.yaml", &text).unwrap_or_else(|rejected| panic!("{}", rejected.text));
+        let plan = spec::load_text("weir.yaml", &text, &Default::default())
+            .unwrap_or_else(|rejected| panic!("{}", rejected.text));
         let listener = |url: &str| {
             let question = Question { url: url.into(), ..Question::default() };
             let answer = explain(&plan, &question, &|_| None).unwrap();

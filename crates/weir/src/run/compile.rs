@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use weir_http::{Limits, ListenerPlan, Plane, PlanePlan, RoutePlan, SplitPlan};
+use weir_net::tls::ServerTls;
 use weir_net::{ConnectionLimits, DescriptorLimit};
 use weir_stream::{StreamListenerPlan, StreamPlane, StreamPlanePlan, Takes};
 use weir_upstream::Upstream;
@@ -13,8 +14,26 @@ use super::listeners::Listeners;
 use crate::plan::{ActionPlan, RootPlan, TakesPlan};
 use crate::spec::descriptors_reserved;
 
-/// Compiles what changed; an upstream whose plan is the same is the same upstream.
-pub(super) fn compile_upstreams(
+/// What planes are made of and what outlives them, by name.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
+    /// Of the listeners that have it.
+    pub(super) tls: BTreeMap<Arc<str>, Arc<ServerTls>>,
+}
+
+impl Parts {
+    /// Compiles what changed; what is planned as before is the same as before.
+    pub(super) fn compile(plan: &RootPlan, previous: &Self, now: Instant) -> Self {
+        let tls = plan.listeners.iter().filter_map(|(name, listener)| {
+            let tls = ServerTls::compile(listener.tls.as_ref()?, previous.tls.get(name));
+            Some((Arc::clone(name), tls))
+        });
+        Self { upstreams: compile_upstreams(plan, &previous.upstreams, now), tls: tls.collect() }
+    }
+}
+
+fn compile_upstreams(
     plan: &RootPlan,
     previous: &BTreeMap<Arc<str>, Arc<Upstream>>,
     now: Instant,
@@ -35,7 +54,7 @@ pub(super) fn compile_upstreams(
 pub(super) fn compile_plane(
     plan: &RootPlan,
     listeners: &mut Listeners,
-    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+    parts: &Parts,
     previous: Option<&Plane>,
     revision: u64,
     workers: usize,
@@ -47,7 +66,7 @@ pub(super) fn compile_plane(
         .map(|route| RoutePlan {
             name: Arc::clone(&route.name),
             policies: route.policies.clone(),
-            action: compile_action(&route.action, upstreams),
+            action: compile_action(&route.action, &parts.upstreams),
             timeout: route.timeout,
         })
         .collect();
@@ -56,8 +75,12 @@ pub(super) fn compile_plane(
         .iter()
         .zip(0..)
         .map(|((name, listener), match_id)| {
-            let plan =
-                ListenerPlan { match_id, paths: listener.paths, proxy_protocol: listener.proxy_protocol };
+            let plan = ListenerPlan {
+                match_id,
+                paths: listener.paths,
+                proxy_protocol: listener.proxy_protocol,
+                tls: parts.tls.get(name).cloned(),
+            };
             (listeners.id(name), plan)
         })
         .collect();
@@ -89,7 +112,7 @@ fn descriptors_for_use(plan: &RootPlan, workers: usize, descriptors: DescriptorL
 pub(super) fn compile_stream_plane(
     plan: &RootPlan,
     listeners: &mut Listeners,
-    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+    parts: &Parts,
     previous: Option<&StreamPlane>,
     workers: usize,
     descriptors: DescriptorLimit,
@@ -108,13 +131,14 @@ pub(super) fn compile_stream_plane(
             id: listeners.id(name),
             name: Arc::clone(name),
             proxy_protocol: listener.proxy_protocol,
+            tls: parts.tls.get(name).cloned(),
             takes,
         })
     });
     let plane = StreamPlanePlan {
         listeners: streams.collect(),
         others,
-        upstreams,
+        upstreams: &parts.upstreams,
         trusted: plan.trusted_proxies.clone(),
         limits: ConnectionLimits {
             // Each takes two: one to the client, one to the endpoint.

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
 use weir_http::{FormerPlanes, HttpShared, HttpStats, HttpWorker, Plane};
+use weir_net::tls::certificates::Shelf;
 use weir_net::{BindError, ConnectionStats, DescriptorLimit, Worker, WorkerShared};
 use weir_stream::{StreamPlane, StreamWorker};
 use weir_task::{Drain, Live, Phase};
 use weir_telemetry::{AccessLog, Level, Log, Registry, Shard, Value};
 use weir_upstream::{Endpoint, LinkId, Upkeep, Upstream};
 
-use super::compile::{compile_plane, compile_stream_plane, compile_upstreams};
+use super::compile::{Parts, compile_plane, compile_stream_plane};
 use super::listeners::Listeners;
 use super::reload_stats::ReloadStats;
 use super::worker::{Command, Planes, Serves, WorkerThread};
@@ -36,6 +37,8 @@ pub(crate) struct Gateway {
     pub(crate) registry: Registry,
     pub(crate) started: Instant,
     pub(crate) descriptors: DescriptorLimit,
+    /// Certificates as they were read.
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) drain: Drain,
     /// Where the admin address listens, once it does.
     pub(crate) admin_address: OnceLock<String>,
@@ -53,7 +56,7 @@ pub(crate) struct Gateway {
 struct State {
     threads: Vec<WorkerThread>,
     listeners: Listeners,
-    upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
+    parts: Parts,
     upkeep: Upkeep,
     plan: Arc<RootPlan>,
 }
@@ -96,6 +99,7 @@ impl Gateway {
     /// [`StartError`]; nothing is left running then.
     pub(crate) fn start(
         plan: RootPlan,
+        shelf: Arc<Shelf>,
         log: Log,
         access: AccessLog,
         descriptors: DescriptorLimit,
@@ -107,10 +111,10 @@ impl Gateway {
         let drain = Drain::default();
         let mut listeners = Listeners::default();
         let prepared = listeners.prepare(&plan.listeners, workers)?;
-        let upstreams = compile_upstreams(&plan, &BTreeMap::new(), started);
-        let plane = compile_plane(&plan, &mut listeners, &upstreams, None, 1, workers, descriptors);
+        let parts = Parts::compile(&plan, &Parts::default(), started);
+        let plane = compile_plane(&plan, &mut listeners, &parts, None, 1, workers, descriptors);
         let live = Arc::new(Live::new(plane));
-        let stream = compile_stream_plane(&plan, &mut listeners, &upstreams, None, workers, descriptors);
+        let stream = compile_stream_plane(&plan, &mut listeners, &parts, None, workers, descriptors);
         let stream = Arc::new(Live::new(stream));
         let former = Arc::new(FormerPlanes::default());
         let connections = ConnectionStats::new(workers + 1);
@@ -135,7 +139,7 @@ impl Gateway {
         let registry = Registry::new();
         listeners.start(prepared.listen()?, &plan.listeners, &threads, &log);
         // After the listeners: an upstream may be one of them.
-        upkeep.sync(&upstreams.values().cloned().collect::<Vec<_>>());
+        upkeep.sync(&parts.upstreams.values().cloned().collect::<Vec<_>>());
         let gateway = Arc::new(Self {
             live,
             stream,
@@ -148,6 +152,7 @@ impl Gateway {
             registry,
             started,
             descriptors,
+            shelf,
             drain,
             admin_address: OnceLock::new(),
             reloads: ReloadStats::new(SystemTime::now()),
@@ -155,7 +160,7 @@ impl Gateway {
             revision: AtomicU64::new(1),
             workers,
             admin: plan.admin.clone(),
-            state: Mutex::new(State { threads, listeners, upstreams, upkeep, plan }),
+            state: Mutex::new(State { threads, listeners, parts, upkeep, plan }),
         });
         gateway.announce(&BTreeSet::new());
         gateway.ready.store(true, Ordering::Relaxed);
@@ -192,14 +197,14 @@ impl Gateway {
         let state = &mut *state;
         let listening = state.listeners.prepare(&plan.listeners, self.workers)?.listen()?;
         let now = Instant::now();
-        let upstreams = compile_upstreams(&plan, &state.upstreams, now);
+        let parts = Parts::compile(&plan, &state.parts, now);
         let revision = self.revision() + 1;
         let previous = self.live.load();
         state.listeners.follow_renames(&plan.listeners);
         let plane = compile_plane(
             &plan,
             &mut state.listeners,
-            &upstreams,
+            &parts,
             Some(&previous),
             revision,
             self.workers,
@@ -209,7 +214,7 @@ impl Gateway {
         let stream = compile_stream_plane(
             &plan,
             &mut state.listeners,
-            &upstreams,
+            &parts,
             Some(&previous_stream),
             self.workers,
             self.descriptors,
@@ -220,9 +225,9 @@ impl Gateway {
         self.live.publish(plane);
         self.stream.publish(stream);
         state.listeners.start(listening, &plan.listeners, &state.threads, &self.log);
-        state.upkeep.sync(&upstreams.values().cloned().collect::<Vec<_>>());
-        retire_endpoints(&state.upstreams, &upstreams);
-        state.upstreams = upstreams;
+        state.upkeep.sync(&parts.upstreams.values().cloned().collect::<Vec<_>>());
+        retire_endpoints(&state.parts.upstreams, &parts.upstreams);
+        state.parts = parts;
         self.access.reconfigure(plan.log.access.clone());
         self.log.reconfigure(&plan.log.service_name, plan.log.level, plan.log.format);
         let unmet = self.needing_restart(&plan);
@@ -259,7 +264,7 @@ impl Gateway {
 
     /// The upstreams of the configuration that is served.
     pub(crate) fn upstreams(&self) -> Vec<Arc<Upstream>> {
-        self.state().upstreams.values().cloned().collect()
+        self.state().parts.upstreams.values().cloned().collect()
     }
 
     /// The listeners, a row for each address.
@@ -324,7 +329,7 @@ impl Gateway {
 
     /// Lets the workers look at what has changed.
     fn ask_for_review(&self, state: &State) {
-        let links = link_ids(&state.upstreams);
+        let links = link_ids(&state.parts.upstreams);
         for (index, thread) in (0_u64..).zip(&state.threads) {
             if !thread.send(Command::Review { links: Arc::clone(&links) }) {
                 self.log.event(Level::Error, "worker_hangs", &[("worker", Value::U64(index))]);

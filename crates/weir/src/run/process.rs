@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use weir_net::tls::certificates::Shelf;
 use weir_provider::{Seen, Watch};
 use weir_telemetry::{AccessLog, Level, Log, Value};
 
@@ -16,12 +17,12 @@ use crate::spec::descriptor_warnings;
 
 /// Where the configuration comes from.
 pub(crate) trait Source: Send + Sync {
-    /// Reads and checks the whole of it.
+    /// Reads and checks the whole of it; certificates that `shelf` knows are not read again.
     ///
     /// # Errors
     ///
     /// [`Rejected`] with every problem.
-    fn load(&self) -> Result<RootPlan, Rejected>;
+    fn load(&self, shelf: &Shelf) -> Result<RootPlan, Rejected>;
 
     /// What it is called in messages.
     fn name(&self) -> String;
@@ -105,7 +106,8 @@ pub(crate) fn run(source: Arc<dyn Source>, started: impl FnOnce(&Gateway) + Send
             return ExitCode::FAILURE;
         }
     };
-    let plan = match source.load() {
+    let shelf = Arc::new(Shelf::default());
+    let plan = match source.load(&shelf) {
         Ok(plan) => warned(plan, descriptors),
         Err(rejected) => {
             eprintln!("{}", rejected.text);
@@ -121,8 +123,15 @@ pub(crate) fn run(source: Arc<dyn Source>, started: impl FnOnce(&Gateway) + Send
             return ExitCode::FAILURE;
         }
     };
-    let code =
-        runtime.block_on(live(source, plan, log.clone(), access.clone(), descriptors, signals, started));
+    let code = runtime.block_on(live(
+        source,
+        plan,
+        shelf,
+        (log.clone(), access.clone()),
+        descriptors,
+        signals,
+        started,
+    ));
     access.flush(weir_telemetry::SHUTDOWN_FLUSH_MAX);
     log.flush(weir_telemetry::SHUTDOWN_FLUSH_MAX);
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -139,8 +148,8 @@ fn warned(mut plan: RootPlan, descriptors: weir_net::DescriptorLimit) -> RootPla
 async fn live(
     source: Arc<dyn Source>,
     plan: RootPlan,
-    log: Log,
-    access: AccessLog,
+    shelf: Arc<Shelf>,
+    (log, access): (Log, AccessLog),
     descriptors: weir_net::DescriptorLimit,
     mut signals: Signals,
     started: impl FnOnce(&Gateway) + Send,
@@ -152,7 +161,7 @@ async fn live(
     for warning in &plan.warnings {
         log.event(Level::Warn, "start_warning", &[("message", Value::Str(warning))]);
     }
-    let gateway = match Gateway::start(plan, log.clone(), access, descriptors) {
+    let gateway = match Gateway::start(plan, shelf, log.clone(), access, descriptors) {
         Ok(gateway) => gateway,
         Err(error) => {
             eprintln!("error: {error}");
@@ -215,10 +224,10 @@ async fn reload(
     source: &Arc<dyn Source>,
     watch: &mut Watching,
 ) -> Result<u64, Rejected> {
-    let loading = Arc::clone(source);
+    let (loading, shelf) = (Arc::clone(source), Arc::clone(&gateway.shelf));
     let begun = std::time::Instant::now();
     // Reading files and checking ten thousand routes is work for the blocking pool, not for this task.
-    let loaded = tokio::task::spawn_blocking(move || loading.load()).await;
+    let loaded = tokio::task::spawn_blocking(move || loading.load(&shelf)).await;
     let running = gateway.revision();
     let result = match loaded {
         Ok(Ok(plan)) => {

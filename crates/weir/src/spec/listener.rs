@@ -1,12 +1,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use weir_config::{Code, Entry, Key, Node, Object, Problem, Problems, Section, Shape};
 use weir_net::ProxyProtocol;
+use weir_net::tls::certificates::Shelf;
+use weir_net::tls::{ServerTlsContext, ServerTlsPlan, TLS};
 use weir_route::{EncodedSlashes, PathRules};
 use weir_stream::{Decoded, TCP, TcpPlan, UDP, UdpPlan};
 
-use super::{bind, root, route};
+use super::{bind, route};
 use crate::plan::{ListenerPlan, TakesPlan};
 
 pub(super) static LISTENER: Object = Object::new(
@@ -17,7 +20,7 @@ pub(super) static LISTENER: Object = Object::new(
         Key::new("http", Shape::Object(&HTTP), "Takes HTTP requests: `http: {}`."),
         Key::new("tcp", Shape::Object(&TCP), "Takes TCP connections."),
         Key::new("udp", Shape::Object(&UDP), "Takes UDP datagrams."),
-        Key::new("tls", Shape::Any, "Not there yet: TLS."),
+        Key::new("tls", Shape::Object(&TLS), "Takes TLS, on `http` and `tcp` listeners."),
         Key::new("proxy_protocol", PROXY_PROTOCOL, "Whether connections begin with a PROXY header, version 1 or 2, read from `trusted_proxies` alone: `accepted` where they send one, `required` (or `on`) to refuse connections without one and all other peers.").default("off"),
         Key::new("normalize_path", Shape::OnOff, "Whether paths are normalised before they are matched and forwarded.").default("on"),
         UNIX_MODE,
@@ -42,6 +45,7 @@ pub(super) const UNIX_MODE: Key =
 pub(super) fn decode_all(
     root: &Section,
     upstreams: &[Arc<str>],
+    shelf: &Shelf,
     problems: &Problems,
 ) -> BTreeMap<Arc<str>, ListenerPlan> {
     let entries = root.map("listeners");
@@ -51,7 +55,7 @@ pub(super) fn decode_all(
     }
     let has_trusted = !root.list("trusted_proxies").is_empty();
     let plan = |entry: &Entry| {
-        let plan = decode(entry, upstreams, problems);
+        let plan = decode(entry, upstreams, shelf, problems);
         check_proxy_protocol(entry, &plan, has_trusted, problems);
         (entry.name().into(), plan)
     };
@@ -87,9 +91,8 @@ fn check_proxy_protocol(entry: &Entry, plan: &ListenerPlan, has_trusted: bool, p
     }
 }
 
-fn decode(entry: &Entry, upstreams: &[Arc<str>], problems: &Problems) -> ListenerPlan {
+fn decode(entry: &Entry, upstreams: &[Arc<str>], shelf: &Shelf, problems: &Problems) -> ListenerPlan {
     let section = LISTENER.open(&entry.value, problems);
-    root::not_yet(&section, "tls", "TLS is not there yet", problems);
     let takes = takes(&section, entry.name(), upstreams, problems);
     let paths = PathRules {
         normalize: section.boolean("normalize_path"),
@@ -114,13 +117,28 @@ fn decode(entry: &Entry, upstreams: &[Arc<str>], problems: &Problems) -> Listene
             problems.push(problem.help("write `ADDRESS:PORT`, or take TCP connections there"));
         }
     }
+    let tls = tls(&section, &takes, shelf, problems);
     ListenerPlan {
         bind: nodes.iter().filter_map(|node| bind::address(node, problems)).collect(),
         unix_mode: unix_mode(&section, problems),
         paths,
         proxy_protocol: proxy_protocol(&section),
+        tls,
         takes,
     }
+}
+
+/// The protocols of an HTTP listener, most preferred first.
+const HTTP_SPEAKS: &[&str] = &["http/1.1"];
+
+fn tls(section: &Section, takes: &TakesPlan, shelf: &Shelf, problems: &Problems) -> Option<ServerTlsPlan> {
+    let speaks = match takes {
+        TakesPlan::Http => Some(HTTP_SPEAKS),
+        TakesPlan::Tcp(_) => None,
+        TakesPlan::Udp(_) => return None,
+    };
+    let context = ServerTlsContext { shelf, now: SystemTime::now(), speaks };
+    ServerTlsPlan::decode(section.node("tls")?, context, problems)
 }
 
 /// The keys beside `bind` that say nothing about such a listener.
@@ -128,7 +146,7 @@ fn meaningless(takes: &TakesPlan) -> &'static [&'static str] {
     match takes {
         TakesPlan::Http => &[],
         TakesPlan::Tcp(_) => &["normalize_path"],
-        TakesPlan::Udp(_) => &["normalize_path", "proxy_protocol", "unix_mode"],
+        TakesPlan::Udp(_) => &["normalize_path", "proxy_protocol", "tls", "unix_mode"],
     }
 }
 

@@ -23,19 +23,20 @@ pub(crate) use descriptors::{descriptor_warnings, descriptors_reserved};
 pub(crate) use root::ROOT;
 pub(crate) use table::listener_id;
 use weir_config::{Document, MemoryReader, Problems, SourceReader};
+use weir_net::tls::certificates::Shelf;
 use weir_provider::RecordingReader;
 
 use crate::plan::RootPlan;
 use crate::run::{Rejected, WasRead};
 
-/// Reads a file and what it includes.
+/// Reads a file and what it includes; certificates that `shelf` knows are not read again.
 ///
 /// # Errors
 ///
 /// Every problem, as text and as data.
-pub(crate) fn load(path: &Path) -> Result<RootPlan, Rejected> {
+pub(crate) fn load(path: &Path, shelf: &Shelf) -> Result<RootPlan, Rejected> {
     let reader = RecordingReader::default();
-    let loaded = read(path, &reader);
+    let loaded = read(path, &reader, shelf);
     let seen = reader.into_seen();
     match loaded.into_plan() {
         Ok(plan) => Ok(RootPlan { seen, ..plan }),
@@ -51,8 +52,17 @@ pub(crate) fn load(path: &Path) -> Result<RootPlan, Rejected> {
 /// # Errors
 ///
 /// Every problem, as text and as data.
-pub(crate) fn load_text(name: &str, text: &str) -> Result<RootPlan, Rejected> {
-    read(Path::new(name), &MemoryReader::new().file(name, text)).into_plan()
+pub(crate) fn load_text(name: &str, text: &str, shelf: &Shelf) -> Result<RootPlan, Rejected> {
+    read(Path::new(name), &MemoryReader::new().file(name, text), shelf).into_plan()
+}
+
+/// What a configuration is read through.
+#[derive(Clone, Copy)]
+struct Inputs<'a> {
+    /// Files of the configuration, secrets' files too.
+    reader: &'a dyn SourceReader,
+    /// Files of certificates.
+    shelf: &'a Shelf,
 }
 
 /// What reading a configuration gave.
@@ -78,7 +88,7 @@ impl Loaded {
 }
 
 /// Reads a configuration and checks all of it.
-pub(crate) fn read(path: &Path, reader: &dyn SourceReader) -> Loaded {
+pub(crate) fn read(path: &Path, reader: &dyn SourceReader, shelf: &Shelf) -> Loaded {
     let problems = Problems::new();
     let document = weir_config::load(path, &ROOT, reader, &problems);
     let files = watched(&document);
@@ -86,7 +96,7 @@ pub(crate) fn read(path: &Path, reader: &dyn SourceReader) -> Loaded {
     let plan = match nothing_read {
         // The file could not be read, or is no mapping: that its keys are missing is no news.
         true => None,
-        false => Some(root::decode(&document, files.clone(), reader, &problems)),
+        false => Some(root::decode(&document, files.clone(), Inputs { reader, shelf }, &problems)),
     };
     let plan = plan.filter(|_| !problems.has_errors());
     let plan = plan.map(|plan| RootPlan { warnings: warnings(&problems), ..plan });

@@ -2,12 +2,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use weir_config::{Code, Document, Key, Object, Problem, Problems, Section, Shape, SourceReader};
+use weir_config::{Code, Document, Key, Object, Problem, Problems, Section, Shape};
 use weir_net::TrustedProxies;
 use weir_upstream::{Address, BalancePlan, EndpointPlan, HashKey, Target, UPSTREAM, UpstreamPlan};
 
 use super::route::Names;
-use super::{admin, bind, bounds, cycle, listener, log, route, table};
+use super::{Inputs, admin, bind, bounds, cycle, listener, log, route, table};
 use crate::plan::{ActionPlan, ListenerPlan, RootPlan, TakesPlan};
 
 /// The whole language.
@@ -68,20 +68,20 @@ pub(crate) static ROOT: Object = Object::new(
 pub(super) fn decode(
     document: &Document,
     files: Vec<PathBuf>,
-    reader: &dyn SourceReader,
+    inputs: Inputs<'_>,
     problems: &Problems,
 ) -> RootPlan {
     let root = ROOT.open(&document.root, problems);
     not_yet(&root, "tunnel", "tunnels are not there yet", problems);
-    let admin = admin::decode(&root, reader, problems);
+    let admin = admin::decode(&root, inputs.reader, problems);
     bind::check_clashes(&root, problems);
     let upstreams: BTreeMap<Arc<str>, UpstreamPlan> = root
         .map("upstreams")
         .iter()
-        .map(|entry| (Arc::from(entry.name()), UpstreamPlan::decode(entry, reader, problems)))
+        .map(|entry| (Arc::from(entry.name()), UpstreamPlan::decode(entry, inputs.reader, problems)))
         .collect();
     let upstream_names: Vec<Arc<str>> = upstreams.keys().cloned().collect();
-    let listeners = listener::decode_all(&root, &upstream_names, problems);
+    let listeners = listener::decode_all(&root, &upstream_names, inputs.shelf, problems);
     let names = Names {
         listeners: http(&listeners),
         all_listeners: listeners.keys().cloned().collect(),

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use weir_base::{Percent, format_duration};
 use weir_config::{Code, MemoryReader, Object, Shape};
+use weir_net::tls::certificates::Shelf;
 use weir_route::{EncodedSlashes, PathRules};
 use weir_telemetry::{Fields, Format, Level, Sink};
 use weir_upstream::*;
@@ -18,6 +19,7 @@ fn loaded(text: &str) -> Loaded {
     read(
         Path::new("weir.yaml"),
         &MemoryReader::new().file("weir.yaml", text).file("token", "long-enough-to-be-a-good-one"),
+        &Shelf::default(),
     )
 }
 
@@ -237,7 +239,7 @@ fn endpoints_are_addresses_names_and_sockets_beside_the_file() {
         "conf/weir.yaml",
         format!("{LEAST}upstreams:\n  app: {{ endpoints: [\"[::1]:80\", \"App.Internal:80\", \"unix:run/a.sock\", \"unix:/b.sock\"] }}\n"),
     );
-    let plan = read(Path::new("conf/weir.yaml"), &reader).plan.unwrap();
+    let plan = read(Path::new("conf/weir.yaml"), &reader, &Shelf::default()).plan.unwrap();
     let targets: Vec<String> = plan.upstreams["app"].endpoints.iter().map(|e| e.target.to_string()).collect();
     assert_eq!(targets, ["[::1]:80", "app.internal:80", "unix:conf/run/a.sock", "unix:/b.sock"]);
 }

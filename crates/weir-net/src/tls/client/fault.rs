@@ -101,6 +101,11 @@ impl TlsFault {
         Self::new(TlsFaultReason::Closed, "the server closed the connection within the handshake")
     }
 
+    /// The server has agreed on no protocol, or on one that was not offered.
+    pub fn no_protocol() -> Self {
+        Self::new(TlsFaultReason::Protocol, "the server speaks none of the offered protocols")
+    }
+
     /// What came is no handshake.
     pub fn not_tls() -> Self {
         Self::new(TlsFaultReason::NotTls, "the server's answer is no TLS")
@@ -133,9 +138,7 @@ impl From<&Error> for TlsFault {
             Error::PeerIncompatible(why) => {
                 Self::new(Reason::Protocol, format!("the server speaks TLS that we do not: {why:?}"))
             }
-            Error::NoApplicationProtocol => {
-                Self::new(Reason::Protocol, "the server speaks none of the offered protocols")
-            }
+            Error::NoApplicationProtocol => Self::no_protocol(),
             Error::NoCertificatesPresented => {
                 Self::new(Reason::BadCertificate, "the server showed no certificate")
             }

@@ -55,6 +55,7 @@ fn plane(
         id: LISTENER,
         name: "games".into(),
         proxy_protocol: ProxyProtocol::Off,
+        tls: None,
         takes: Takes::Udp(plan),
     };
     let plan = StreamPlanePlan {

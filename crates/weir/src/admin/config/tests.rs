@@ -62,7 +62,7 @@ routes:
 
 fn shown() -> Value {
     let reader = weir_config::MemoryReader::new().file("weir.yaml", FULL);
-    let loaded = crate::spec::read(std::path::Path::new("weir.yaml"), &reader);
+    let loaded = crate::spec::read(std::path::Path::new("weir.yaml"), &reader, &Default::default());
     show(&loaded.plan.unwrap_or_else(|| panic!("{}", loaded.problems.render(false))))
 }
 

@@ -1,0 +1,136 @@
+//! One attempt over a connection that other requests share: a stream of HTTP/2.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use weir_upstream::{DialError, Lease, UpstreamPlan};
+
+use super::attempt::{self, Answered, Failure, Request, Sending};
+use super::{ForwardError, frames};
+use crate::connection::Connection;
+use crate::exchange::Exchange;
+use crate::shared::{OpenError, Opening, Place};
+use crate::transfer::{Sink, Transfer};
+use crate::wire::{H2Stream, Wire};
+
+/// Sends the request to the leased endpoint and reads the head of its answer.
+pub(super) async fn attempt(
+    connection: &mut Connection,
+    exchange: &mut Exchange,
+    body: &mut Transfer,
+    lease: &Lease,
+    plan: &UpstreamPlan,
+    request: &Request<'_>,
+) -> Result<Answered, Failure> {
+    let fresh = |error| Failure { error, reused: false };
+    let (place, mut send) = place(connection, exchange, lease, plan, request).await.map_err(fresh)?;
+    let worker = Arc::clone(&connection.worker);
+    let reused = place.has_served();
+    if reused {
+        worker.shared.stats.reused(worker.base.shard);
+    }
+    let failure = |error| Failure { error, reused };
+    exchange.up.clear();
+    body.aim(Sink::Frames, &exchange.replay.bytes, &mut exchange.up, &worker.base.spares);
+    let head = frames::request(exchange, plan, lease.endpoint(), false).map_err(fresh)?;
+    let is_ended = body.is_finished() && exchange.up.is_empty();
+    let sent = send.send_request(head, is_ended);
+    drop(send);
+    let (answer, stream) = sent.map_err(|error| failure(ForwardError::of_stream(error, &place)))?;
+    let wire = Wire::H2(Box::new(H2Stream::requested(answer, stream, is_ended)));
+    let now = Instant::now();
+    let sending = Sending { request, opened_at: now, now };
+    let result = attempt::send(connection, exchange, body, wire, Some(place), &sending).await;
+    if let Err(ForwardError::Refused { .. }) = result {
+        worker.shared.stats.shared.refused(worker.base.shard);
+    }
+    result.map_err(failure)
+}
+
+/// Waits for a place on a connection, which may have to be opened.
+async fn place(
+    connection: &mut Connection,
+    exchange: &mut Exchange,
+    lease: &Lease,
+    plan: &UpstreamPlan,
+    request: &Request<'_>,
+) -> Result<(Place, SendRequest<Bytes>), ForwardError> {
+    let worker = Arc::clone(&connection.worker);
+    let limits = request.limits;
+    let opening = Opening {
+        endpoint: Arc::clone(lease.endpoint()),
+        pool: plan.pool,
+        connect_timeout: plan.connect_timeout,
+        header_bytes: limits.head.bytes,
+    };
+    let mut waiting = worker.shared_with(lease.endpoint(), &plan.pool).wait();
+    let mut begun = None;
+    let placed = poll_fn(|cx| {
+        let now = begun.map_or(request.now, |_| Instant::now());
+        if let Poll::Ready(result) = waiting.poll(cx, &opening, now) {
+            return Poll::Ready(result.map_err(|error| ForwardError::of_open(&error)));
+        }
+        if begun.is_none() {
+            let now = Instant::now();
+            begun = Some(now);
+            worker.shared.stats.shared.waited(worker.base.shard);
+            connection.deadline.set(now, limits.within(limits.connect, now));
+        }
+        if worker.base.is_stopping() {
+            Poll::Ready(Err(ForwardError::ShuttingDown))
+        } else if connection.is_gone(cx) {
+            Poll::Ready(Err(ForwardError::ClientGone))
+        } else if connection.deadline.is_expired(cx) {
+            Poll::Ready(Err(limits.expired(ForwardError::ConnectTimeout)))
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    if let Some(begun) = begun {
+        exchange.record.connect_us = attempt::micros(begun);
+    }
+    placed
+}
+
+impl ForwardError {
+    /// Why there is no connection; several requests may have waited for the same one.
+    fn of_open(error: &OpenError) -> Self {
+        let again = |error: &io::Error| {
+            error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+        };
+        match error {
+            OpenError::Dial(DialError::Failed(error)) | OpenError::Handshake(error) => {
+                Self::Connect(again(error))
+            }
+            OpenError::Dial(DialError::Tls(fault)) => Self::Tls(fault.clone()),
+            OpenError::Dial(DialError::TimedOut) => Self::ConnectTimeout,
+            OpenError::Dial(DialError::OutOfDescriptors) => Self::OutOfDescriptors,
+            OpenError::Dial(DialError::Stopping) => Self::ShuttingDown,
+        }
+    }
+
+    /// What became of a stream before the head of its answer was read.
+    pub(super) fn of_stream(error: h2::Error, place: &Place) -> Self {
+        if error.is_remote() && error.is_go_away() {
+            return Self::Refused { leaving: true };
+        }
+        if error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM) {
+            return Self::Refused { leaving: false };
+        }
+        if place.sent_nothing() {
+            return Self::Refused { leaving: true };
+        }
+        match error.reason() {
+            Some(reason) if error.is_remote() => Self::Reset(reason),
+            // What came broke the rules of HTTP/2: those of this stream, or of the connection.
+            Some(_) => Self::BadHead("it breaks the rules of HTTP/2"),
+            None => Self::ClosedEarly,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use weir_net::Socket;
+use weir_task::DeadlineWaker;
+
+/// What can be seen of a shared connection from outside its task. Written by one thread only.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    /// Times that anything was read, and that anything was taken by the kernel.
+    reads: AtomicU64,
+    writes: AtomicU64,
+    /// Whether somebody wants to know if the peer is still there.
+    asked: AtomicBool,
+    task: DeadlineWaker,
+}
+
+impl Pulse {
+    pub(super) fn new(task: DeadlineWaker) -> Arc<Self> {
+        Arc::new(Self {
+            reads: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
+            asked: AtomicBool::new(false),
+            task,
+        })
+    }
+
+    pub(super) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    /// Has the connection's task ask its peer for a sign of life.
+    pub(super) fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+        self.task.wake();
+    }
+
+    /// Whether a sign of life was asked for since the last look.
+    pub(super) fn take_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// A socket as the h2 crate reads and writes it, with its pulse.
+#[derive(Debug)]
+pub(super) struct Flow {
+    socket: Socket,
+    pulse: Arc<Pulse>,
+}
+
+impl Flow {
+    pub(super) fn new(socket: Socket, pulse: Arc<Pulse>) -> Self {
+        Self { socket, pulse }
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    // Only the connection's own task writes it: no read-modify-write is needed.
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+impl AsyncRead for Flow {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = match &mut self.socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, into),
+            tls @ Socket::Tls(_) => poll_read(tls, cx, into),
+        };
+        ready!(read)?;
+        count(&self.pulse.reads);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Reads what was decrypted.
+fn poll_read(socket: &mut Socket, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    loop {
+        ready!(socket.poll_readable(cx))?;
+        match socket.try_read(into.initialize_unfilled()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Poll::Ready(Err(error)),
+            Ok(count) => {
+                into.advance(count);
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Flow {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(self.socket.poll_write(cx, bytes))?;
+        count(&self.pulse.writes);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(self.socket.poll_write_vectored(cx, pieces))?;
+        count(&self.pulse.writes);
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What was written is with the kernel.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,90 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::SupportedProtocolVersion;
+
+use crate::tls::certificates::{CertificateSource, Fault, Refused, Table};
+use crate::tls::client_auth::{ClientAuthPlan, ClientRoots};
+
+/// A listener's `tls` as checked, with what its files held.
+#[derive(Debug, Clone)]
+pub struct ServerTlsPlan {
+    pub(in crate::tls) settings: Settings,
+    pub(in crate::tls) table: Arc<Table>,
+    pub(in crate::tls) roots: Option<ClientRoots>,
+}
+
+/// What is written about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::tls) struct Settings {
+    pub(in crate::tls) sources: Vec<CertificateSource>,
+    /// At least one, each once.
+    pub(in crate::tls) versions: Vec<TlsVersion>,
+    pub(in crate::tls) client_auth: Option<ClientAuthPlan>,
+    pub(in crate::tls) handshake_timeout: Duration,
+    /// Whether clients may resume sessions.
+    pub(in crate::tls) tickets: bool,
+    /// Most preferred first; empty for none.
+    pub(in crate::tls) alpn: Vec<String>,
+}
+
+/// A version of TLS that is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// 1.2.
+    V12,
+    /// 1.3.
+    V13,
+}
+
+impl TlsVersion {
+    pub(super) fn supported(self) -> &'static SupportedProtocolVersion {
+        match self {
+            Self::V12 => &rustls::version::TLS12,
+            Self::V13 => &rustls::version::TLS13,
+        }
+    }
+}
+
+/// By what is written: the same settings with other certificates are the same.
+impl PartialEq for ServerTlsPlan {
+    fn eq(&self, other: &Self) -> bool {
+        self.settings == other.settings
+    }
+}
+
+impl ServerTlsPlan {
+    /// The certificates as they were read.
+    pub fn certificates(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// The files and folders that it is made of, for watching.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for source in &self.settings.sources {
+            match source {
+                CertificateSource::Pair(pair) => {
+                    files.extend([&pair.cert, &pair.key].into_iter().chain(&pair.ocsp).cloned());
+                }
+                CertificateSource::Folder(folder) => files.push(folder.join("*")),
+            }
+        }
+        files.extend(self.settings.client_auth.iter().map(|auth| auth.ca.clone()));
+        files
+    }
+}
+
+impl Settings {
+    /// What is told where the sources give nothing at all any more.
+    pub(super) fn none_left(&self) -> Option<Refused> {
+        self.sources.iter().enumerate().find_map(|(source, from)| match from {
+            CertificateSource::Pair(_) => None,
+            CertificateSource::Folder(folder) => {
+                let fault = Fault::NoneLeft { folder: folder.clone() };
+                Some(Refused { source, fault, files: None, is_kept: true })
+            }
+        })
+    }
+}
