@@ -33,7 +33,7 @@ pub mod wait;
 pub mod websocket;
 mod wire;
 
-pub use certificate::Certificate;
+pub use certificate::{Authority, Certificate, CertificateRequest};
 pub use client::RawClient;
 pub use dnsmasq::Dnsmasq;
 pub use dnsperf::{Dnsperf, DnsperfReport};

@@ -91,11 +91,27 @@ impl AsyncRead for Flow {
         let read = match &mut self.socket {
             Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
             Socket::Unix(stream) => Pin::new(stream).poll_read(cx, into),
+            tls @ Socket::Tls(_) => poll_read(tls, cx, into),
         };
         ready!(read)?;
         count(&self.pulse.reads);
         self.pulse.read_ms.store(self.pulse.age_ms(Instant::now()), Ordering::Relaxed);
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Reads what was decrypted.
+fn poll_read(socket: &mut Socket, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    loop {
+        ready!(socket.poll_readable(cx))?;
+        match socket.try_read(into.initialize_unfilled()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Poll::Ready(Err(error)),
+            Ok(count) => {
+                into.advance(count);
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 

@@ -40,5 +40,6 @@ mod udp_reload;
 mod udp_upstreams;
 mod upgrade;
 mod upstream_faults;
+mod upstream_tls;
 
 use config::{Config, binary, start};
