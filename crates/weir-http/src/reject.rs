@@ -74,6 +74,8 @@ impl From<ForwardError> for Reject {
                 reject.with_field("retry-after", "5")
             }
             ForwardError::OutOfDescriptors => reject.with_field("retry-after", "1"),
+            // The names in it are nobody's business.
+            ForwardError::Tls(fault) => Self::because(code, fault.reason().sentence()),
             ForwardError::RequestMalformed(cause) => {
                 Self::because(code, format!("the request body is malformed: {cause}")).closing()
             }

@@ -347,7 +347,7 @@ impl Transfer {
                 continue;
             }
             match (&mut *from, &mut *to) {
-                (Wire::H1(from), Wire::H1(to)) if self.pipe.is_some() || self.is_spliced(tap) => {
+                (Wire::H1(from), Wire::H1(to)) if self.pipe.is_some() || self.is_spliced(from, to, tap) => {
                     ready!(self.poll_pipe(cx, from, to, spares, tap))?;
                 }
                 (from, _) => match self.poll_source(cx, from, buffers, tap) {
@@ -392,7 +392,10 @@ impl Transfer {
     }
 
     /// Whether what is left is worth a pipe: long, and to be written as it is.
-    fn is_spliced(&self, tap: &mut impl Tap) -> bool {
+    fn is_spliced(&self, from: &Io, to: &Io, tap: &mut impl Tap) -> bool {
+        if !from.socket.can_splice() || !to.socket.can_splice() {
+            return false;
+        }
         match (&self.source, self.sink) {
             // Once begun it goes on to the last byte: falling back would cost a system call for each buffer.
             (Source::Length(left), Sink::Raw) if self.filtering.is_none() => {

@@ -1,10 +1,16 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Size of one pooled buffer: a TLS record's worth, and large enough that a system call is cheap per byte.
 pub const BUFFER_BYTES: usize = 16 << 10;
 
+/// Size of a large pooled buffer: four whole TLS records, so that a system call moves 64 KiB of their content.
+pub const LARGE_BUFFER_BYTES: usize = 4 * (BUFFER_BYTES + 512);
+
 /// Most unused buffers that a worker keeps: 4 MiB.
 const KEPT_MAX: usize = 256;
+
+/// Most unused large buffers that a worker keeps: 2 MiB.
+const LARGE_KEPT_MAX: usize = 32;
 
 /// Bytes that were read and not yet used: `start..end` of an initialised block.
 #[derive(Debug)]
@@ -23,6 +29,23 @@ impl Buffer {
     #[inline]
     pub fn filled(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
+    }
+
+    /// The same, to be changed in place.
+    #[inline]
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
+    }
+
+    /// Bytes that it holds at most, without growing.
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// A buffer of just these bytes, without room for more.
+    pub fn exact(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.into(), start: 0, end: bytes.len() }
     }
 
     /// Whether all that was read has been used.
@@ -94,38 +117,67 @@ impl Buffer {
 }
 
 /// Unused buffers of one worker. A connection holds a buffer only while there is something in it.
+///
+/// A clone is the same stock.
+#[derive(Debug, Default, Clone)]
+pub struct Buffers(Arc<Stock>);
+
 #[derive(Debug, Default)]
-pub struct Buffers(Mutex<Vec<Buffer>>);
+struct Stock {
+    ordinary: Shelf,
+    large: Shelf,
+}
+
+#[derive(Debug, Default)]
+struct Shelf(Mutex<Vec<Buffer>>);
+
+impl Shelf {
+    fn take(&self, size: usize) -> Buffer {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.unwrap_or_else(|| Buffer::new(size))
+    }
+
+    fn put(&self, mut buffer: Buffer, max: usize) {
+        buffer.start = 0;
+        buffer.end = 0;
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < max {
+            kept.push(buffer);
+        }
+    }
+
+    fn shrink(&self) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let half = kept.len() / 2;
+        kept.truncate(half);
+        kept.shrink_to(half * 2);
+    }
+}
 
 impl Buffers {
     /// An empty buffer of [`BUFFER_BYTES`].
     pub fn take(&self) -> Buffer {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-            .unwrap_or_else(|| Buffer::new(BUFFER_BYTES))
+        self.0.ordinary.take(BUFFER_BYTES)
     }
 
-    /// Takes a buffer back; its bytes are forgotten. One that has grown is freed instead.
-    pub fn put(&self, mut buffer: Buffer) {
-        if buffer.bytes.len() != BUFFER_BYTES {
-            return;
-        }
-        buffer.start = 0;
-        buffer.end = 0;
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT_MAX {
-            kept.push(buffer);
+    /// An empty buffer of [`LARGE_BUFFER_BYTES`]: for what comes or goes in bulk.
+    pub fn take_large(&self) -> Buffer {
+        self.0.large.take(LARGE_BUFFER_BYTES)
+    }
+
+    /// Takes a buffer back; its bytes are forgotten. One of another size is freed instead.
+    pub fn put(&self, buffer: Buffer) {
+        match buffer.size() {
+            BUFFER_BYTES => self.0.ordinary.put(buffer, KEPT_MAX),
+            LARGE_BUFFER_BYTES => self.0.large.put(buffer, LARGE_KEPT_MAX),
+            _ => {}
         }
     }
 
     /// Frees half of the unused buffers; called now and then, so that a burst's memory goes back.
     pub fn shrink(&self) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let half = kept.len() / 2;
-        kept.truncate(half);
-        kept.shrink_to(KEPT_MAX.min(half * 2));
+        self.0.ordinary.shrink();
+        self.0.large.shrink();
     }
 }
 
@@ -162,6 +214,11 @@ mod tests {
         let mut large = pool.take();
         large.grow(BUFFER_BYTES * 2);
         pool.put(large);
-        assert_eq!(pool.take().bytes.len(), BUFFER_BYTES);
+        assert_eq!(pool.take().size(), BUFFER_BYTES);
+        let mut large = pool.take_large();
+        large.advance(7);
+        pool.put(large);
+        let again = pool.take_large();
+        assert!(again.is_empty() && again.size() == LARGE_BUFFER_BYTES);
     }
 }

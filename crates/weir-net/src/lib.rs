@@ -1,5 +1,5 @@
-//! Sockets: listeners that are bound once and kept, byte streams of several kinds, raw relay and splice, datagrams in
-//! batches.
+//! Sockets: listeners that are bound once and kept, byte streams of several kinds, TLS, raw relay and splice, datagrams
+//! in batches.
 //!
 //! Refuses nothing by itself but a port that another process holds; limits on connections are the planes'.
 
@@ -20,7 +20,7 @@ pub mod udp;
 mod worker;
 
 pub use admission::{Admitted, ConnectionLimits};
-pub use buffer::{BUFFER_BYTES, Buffer, Buffers};
+pub use buffer::{BUFFER_BYTES, Buffer, Buffers, LARGE_BUFFER_BYTES};
 pub use connections::ConnectionHandle;
 pub use descriptors::{DescriptorLimit, is_out_of_descriptors, raise_descriptor_limit};
 pub use listener::{BindAddress, BindAddressError, BindError, Listener, ListenerSocket, Pending};

@@ -195,6 +195,9 @@ impl Flow {
                     return Poll::Pending;
                 }
                 FlowState::Open => {
+                    if self.mode == Mode::Copy && !(source.can_splice() && sink.can_splice()) {
+                        self.mode = Mode::CopyAlways;
+                    }
                     let Poll::Ready(read) = self.poll_source(cx, source, spares) else {
                         // Whatever the source had promised: what waits holds no memory and no descriptor.
                         self.put_buffer(spares);

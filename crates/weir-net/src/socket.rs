@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::Buffer;
+use crate::tls::{Alpn, TlsFacts, TlsStream};
 
 /// A connected byte stream, whatever carries it.
 #[derive(Debug)]
@@ -18,13 +19,16 @@ pub enum Socket {
     Tcp(TcpStream),
     /// A unix stream socket.
     Unix(UnixStream),
+    /// TLS on one of them.
+    Tls(Box<TlsStream>),
 }
 
 macro_rules! each {
-    ($self:expr, $socket:ident => $body:expr) => {
+    ($self:expr, $socket:ident => $body:expr, $tls:ident => $within:expr) => {
         match $self {
             Self::Tcp($socket) => $body,
             Self::Unix($socket) => $body,
+            Self::Tls($tls) => $within,
         }
     };
 }
@@ -64,36 +68,49 @@ impl Socket {
     ) -> Poll<io::Result<usize>> {
         let room = buffer.room();
         let max = max.min(room.len());
+        debug_assert!(max > 0, "a read without room looks like the end");
         let mut room = ReadBuf::new(&mut room[..max]);
-        debug_assert!(room.capacity() > 0, "a read without room looks like the end");
-        ready!(each!(self, s => Pin::new(s).poll_read(cx, &mut room)))?;
+        let read = each!(
+            self,
+            s => Pin::new(s).poll_read(cx, &mut room),
+            tls => return tls.poll_read_some(cx, buffer, max)
+        );
+        ready!(read)?;
         let count = room.filled().len();
         buffer.advance(count);
         Poll::Ready(Ok(count))
     }
 
     /// Writes what the kernel takes.
+    ///
+    /// After [`Poll::Pending`] it must be called again with bytes that begin with the same ones: they may be encrypted
+    /// already. The count is of bytes that the kernel has taken, so that nothing needs a flush.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self, s => Pin::new(s).poll_write(cx, bytes))
+        each!(self, s => Pin::new(s).poll_write(cx, bytes), tls => tls.poll_write(cx, bytes))
     }
 
-    /// Writes what the kernel takes of several pieces.
+    /// Writes what the kernel takes of several pieces; they stand for their bytes, as with
+    /// [`poll_write`](Self::poll_write).
     pub fn poll_write_vectored(
         &mut self,
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, s => Pin::new(s).poll_write_vectored(cx, pieces))
+        each!(
+            self,
+            s => Pin::new(s).poll_write_vectored(cx, pieces),
+            tls => tls.poll_write_vectored(cx, pieces)
+        )
     }
 
-    /// Ends the writing direction.
+    /// Ends the writing direction, within TLS with a word.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, s => Pin::new(s).poll_shutdown(cx))
+        each!(self, s => Pin::new(s).poll_shutdown(cx), tls => tls.poll_shutdown(cx))
     }
 
     /// Waits until there is something to read, the end of the stream or an error among it.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, s => s.poll_read_ready(cx))
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, s => s.poll_read_ready(cx), tls => tls.poll_readable(cx))
     }
 
     /// Reads without waiting; [`io::ErrorKind::WouldBlock`] where there is nothing.
@@ -103,14 +120,17 @@ impl Socket {
     /// # Errors
     ///
     /// What read(2) says.
-    pub fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        each!(self, s => s.try_read(bytes))
+    pub fn try_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        each!(self, s => s.try_read(bytes), tls => tls.try_read(bytes))
     }
 
     /// Whether a connection that should be silent is so: open, and nothing came.
     ///
     /// Asks the kernel, not the runtime's memory of what it heard: costs one system call.
-    pub fn is_silent(&self) -> bool {
+    pub fn is_silent(&mut self) -> bool {
+        if let Self::Tls(tls) = self {
+            return tls.is_silent();
+        }
         let mut byte = [0u8; 1];
         let peeked = rustix::net::recv(
             self.as_fd(),
@@ -122,7 +142,7 @@ impl Socket {
 
     /// What the connection has failed with, where nobody was told yet.
     pub fn take_error(&self) -> Option<io::Error> {
-        each!(self, s => s.take_error()).ok().flatten()
+        each!(self, s => s.take_error().ok().flatten(), tls => tls.socket().take_error())
     }
 
     /// The socket's own address; none on unix sockets.
@@ -130,13 +150,36 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok(),
             Self::Unix(_) => None,
+            Self::Tls(tls) => tls.socket().local_addr(),
         }
+    }
+
+    /// Whether its bytes pass as they are, so that the kernel can move them by itself.
+    pub fn can_splice(&self) -> bool {
+        !matches!(self, Self::Tls(_))
+    }
+
+    /// What the TLS handshake has settled; none where there was none.
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        match self {
+            Self::Tls(tls) => Some(tls.facts()),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
+    /// The protocol that a TLS handshake has settled.
+    pub fn alpn(&self) -> Option<Alpn> {
+        self.tls().and_then(|facts| facts.alpn)
     }
 
     /// Lets the kernel look after the peer: asks a silent one whether it is there, gives up one that acknowledges
     /// nothing for so long.
     pub fn set_options(&self, keepalive: Option<Duration>, user_timeout: Option<Duration>) {
-        let Self::Tcp(stream) = self else { return };
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(_) => return,
+            Self::Tls(tls) => return tls.socket().set_options(keepalive, user_timeout),
+        };
         let socket = socket2::SockRef::from(stream);
         // A socket that refuses an option works without it.
         if let Some(idle) = keepalive {
@@ -148,10 +191,19 @@ impl Socket {
     }
 
     /// Makes the close of this socket a reset, so that the peer cannot take what it got for the whole.
-    pub fn reset_on_close(&self) {
-        if let Self::Tcp(stream) = self {
+    pub fn reset_on_close(&mut self) {
+        if let Self::Tls(tls) = self {
+            tls.give_up();
+        }
+        self.linger_no_more();
+    }
+
+    fn linger_no_more(&self) {
+        match self {
             // A socket that refuses the option is closed in the ordinary way.
-            let _unset = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            Self::Tcp(stream) => _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)),
+            Self::Unix(_) => {}
+            Self::Tls(tls) => tls.socket().linger_no_more(),
         }
     }
 
@@ -159,15 +211,23 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// What the operation says, but [`io::ErrorKind::WouldBlock`].
+    /// What the operation says, but [`io::ErrorKind::WouldBlock`]; [`io::ErrorKind::InvalidInput`] where the socket's
+    /// bytes are not those of the stream, as with TLS.
     pub fn poll_read_with<T>(
         &self,
         cx: &mut Context<'_>,
         mut operation: impl FnMut() -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         loop {
-            ready!(self.poll_readable(cx))?;
-            match each!(self, s => s.try_io(tokio::io::Interest::READABLE, &mut operation)) {
+            let operated = each!(
+                self,
+                s => {
+                    ready!(s.poll_read_ready(cx))?;
+                    s.try_io(tokio::io::Interest::READABLE, &mut operation)
+                },
+                _tls => return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()))
+            );
+            match operated {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
@@ -178,15 +238,22 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// What the operation says, but [`io::ErrorKind::WouldBlock`].
+    /// As with [`poll_read_with`](Self::poll_read_with).
     pub fn poll_write_with<T>(
         &self,
         cx: &mut Context<'_>,
         mut operation: impl FnMut() -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         loop {
-            ready!(each!(self, s => s.poll_write_ready(cx)))?;
-            match each!(self, s => s.try_io(tokio::io::Interest::WRITABLE, &mut operation)) {
+            let operated = each!(
+                self,
+                s => {
+                    ready!(s.poll_write_ready(cx))?;
+                    s.try_io(tokio::io::Interest::WRITABLE, &mut operation)
+                },
+                _tls => return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()))
+            );
+            match operated {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
@@ -196,6 +263,6 @@ impl Socket {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        each!(self, s => s.as_fd())
+        each!(self, s => s.as_fd(), tls => tls.socket().as_fd())
     }
 }

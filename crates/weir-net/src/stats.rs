@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use weir_telemetry::{Collect, Counter, Exposition, Gauge, Kind, Shard, Shards, Tally};
 
+use crate::tls::TlsStats;
+
 /// Counters of client connections, whatever is spoken on them, and of what was given up for want of descriptors.
 #[derive(Debug)]
 pub struct ConnectionStats {
@@ -16,6 +18,8 @@ pub struct ConnectionStats {
     /// Connections closed for want of a good PROXY header, by reason.
     proxy_header_failures: [Counter; ProxyHeaderFailure::ALL.len()],
     pub(crate) descriptors_exhausted: Counter,
+    /// TLS handshakes.
+    pub tls: TlsStats,
 }
 
 /// Why a connection was closed over its PROXY header.
@@ -56,6 +60,7 @@ impl ConnectionStats {
             refused: Counter::default(),
             proxy_header_failures: Default::default(),
             descriptors_exhausted: Counter::default(),
+            tls: TlsStats::new(shards),
         })
     }
 
@@ -126,5 +131,6 @@ impl Collect for ConnectionStats {
             "Times that a descriptor was needed and none was left.",
             &self.descriptors_exhausted,
         );
+        self.tls.collect(out);
     }
 }

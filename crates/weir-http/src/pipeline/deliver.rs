@@ -245,16 +245,16 @@ async fn stream(
 /// Keeps the endpoint's connection for the next request, if it is at a message's end on both sides.
 fn release(connection: &Connection, request: &Transfer, mut forwarded: Forwarded, now: Instant) {
     let worker = &connection.worker;
-    let endpoint = forwarded.lease.endpoint().id();
+    let link = forwarded.lease.endpoint().link_id();
     let unasked = forwarded.persistent && !forwarded.io.is_empty();
     let clean = forwarded.persistent && request.is_finished() && !unasked;
     forwarded.io.drop_bytes(&worker.base.spares.buffers);
     if unasked {
-        worker.distrust(endpoint, now);
+        worker.distrust(link, now);
     } else if clean
         && !worker.base.is_draining()
-        && !forwarded.lease.endpoint().is_retired()
-        && worker.is_trusted(endpoint, now)
+        && forwarded.lease.endpoint().keeps_connections()
+        && worker.is_trusted(link, now)
     {
         let Wire::H1(io) = forwarded.io else { return };
         let _too_many = worker.pool().put(

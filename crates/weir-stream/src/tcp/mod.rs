@@ -46,7 +46,7 @@ pub fn serve(
 
 /// Counts the connection, or resets it where it may not be here.
 fn admit(
-    client: Socket,
+    mut client: Socket,
     peer: Option<SocketAddr>,
     listener: Arc<ListenerState>,
     worker: Arc<StreamWorker>,
@@ -65,7 +65,7 @@ fn admit(
     let opening = Opening { listener: Arc::clone(tcp), limits: tcp.limits(&plane), expects };
     match Connection::admit(client, peer, listener, &worker, &opening) {
         Ok(connection) => Some((connection, opening)),
-        Err((client, _limit)) => {
+        Err((mut client, _limit)) => {
             worker.base.shared.stats.refused();
             client.reset_on_close();
             None

@@ -2,7 +2,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::SignatureScheme;
-use rustls::sign::CertifiedKey;
 
 use super::Certificate;
 
@@ -88,14 +87,13 @@ impl Table {
 
     /// The same for a client that takes signatures of these schemes. Two look-ups at most, and no allocation where a name
     /// has one certificate.
-    pub(crate) fn pick(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+    pub(crate) fn pick(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Arc<Certificate>> {
         let slot = self.slot_or_default(name);
         let fits = |certificate: &&Arc<Certificate>| certificate.key().key.choose_scheme(schemes).is_some();
-        let chosen = match &slot[..] {
-            [only] => only,
-            several => several.iter().find(fits).or(several.first())?,
-        };
-        Some(Arc::clone(chosen.key()))
+        match &slot[..] {
+            [only] => Some(only),
+            several => several.iter().find(fits).or(several.first()),
+        }
     }
 
     fn slot_or_default(&self, name: Option<&str>) -> &Slot {

@@ -5,6 +5,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::tls::certificates::Table;
+use crate::tls::served;
 
 /// The certificates of a listener, swapped whole.
 #[derive(Debug)]
@@ -32,6 +33,10 @@ impl Resolver {
 impl ResolvesServerCert for Resolver {
     /// rustls hands names over in lower case.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.with(|table| table.pick(hello.server_name(), hello.signature_schemes()))
+        self.with(|table| {
+            let chosen = table.pick(hello.server_name(), hello.signature_schemes())?;
+            served::put(Arc::clone(&chosen.label));
+            Some(Arc::clone(chosen.key()))
+        })
     }
 }
