@@ -12,6 +12,7 @@ mod message;
 mod normal;
 mod proxy_protocol;
 mod route;
+mod yamux;
 
 pub use chunked::http1_chunked;
 pub use config::config;
@@ -22,12 +23,13 @@ pub use message::{http1_request, http1_response};
 pub use normal::{host, normalize_path};
 pub use proxy_protocol::proxy_protocol;
 pub use route::route_match;
+pub use yamux::yamux;
 
 /// A target: its name, which is also its corpus folder's, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("client_hello", client_hello),
     ("config", config),
     ("h2_meter", h2_meter),
@@ -39,6 +41,7 @@ pub const TARGETS: [Target; 11] = [
     ("normalize_path", normalize_path),
     ("proxy_protocol", proxy_protocol),
     ("route_match", route_match),
+    ("yamux", yamux),
 ];
 
 /// The whole of a target's program: libFuzzer's entry, or without it one run over each file that is named.
