@@ -14,6 +14,7 @@ mod normal;
 mod proxy_protocol;
 mod route;
 mod websocket;
+mod yamux;
 
 pub use chunked::http1_chunked;
 pub use config::config;
@@ -26,12 +27,13 @@ pub use normal::{host, normalize_path};
 pub use proxy_protocol::proxy_protocol;
 pub use route::route_match;
 pub use websocket::websocket;
+pub use yamux::yamux;
 
 /// A target: its name, which is also its corpus folder's, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("client_hello", client_hello),
     ("config", config),
     ("grpc_web", grpc_web),
@@ -45,6 +47,7 @@ pub const TARGETS: [Target; 13] = [
     ("proxy_protocol", proxy_protocol),
     ("route_match", route_match),
     ("websocket", websocket),
+    ("yamux", yamux),
 ];
 
 /// The whole of a target's program: libFuzzer's entry, or without it one run over each file that is named.

@@ -58,7 +58,7 @@ fn a_name_with_two_kinds_of_key_is_served_by_what_the_client_can_verify() {
     assert!(table.shadows().is_empty());
     let of = |made: &Made| {
         let is_it = |certificate: &&Arc<Certificate>| file(certificate) == made.file();
-        Arc::clone(table.certificates().iter().find(is_it).unwrap().key())
+        Arc::clone(table.certificates().iter().find(is_it).unwrap())
     };
     for name in [Some("a.test"), None] {
         let pick = |schemes: &[SignatureScheme]| table.pick(name, schemes).unwrap();
