@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -79,6 +80,11 @@ impl Socket {
         let count = room.filled().len();
         buffer.advance(count);
         Poll::Ready(Ok(count))
+    }
+
+    /// Reads into memory of another kind; nothing at the end of the stream.
+    pub fn poll_read_buf(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, s => Pin::new(s).poll_read(cx, into), tls => tls.poll_read_buf(cx, into))
     }
 
     /// Writes what the kernel takes.
@@ -160,7 +166,7 @@ impl Socket {
     }
 
     /// What the TLS handshake has settled; none where there was none.
-    pub fn tls(&self) -> Option<&TlsFacts> {
+    pub fn tls(&self) -> Option<&Arc<TlsFacts>> {
         match self {
             Self::Tls(tls) => Some(tls.facts()),
             Self::Tcp(_) | Self::Unix(_) => None,

@@ -20,6 +20,8 @@ pub(crate) enum End {
     ClientGone,
     /// Its ClientHello is malformed.
     BadHello,
+    /// The TLS handshake with it failed.
+    TlsFailed,
     /// No route matches, and there is no `forward`.
     NoRoute,
     /// No endpoint could be picked.
@@ -47,7 +49,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::ClientClosed,
         Self::UpstreamClosed,
         Self::ClientReset,
@@ -56,6 +58,7 @@ impl End {
         Self::HalfCloseTimeout,
         Self::ClientGone,
         Self::BadHello,
+        Self::TlsFailed,
         Self::NoRoute,
         Self::NoEndpoint,
         Self::QueueFull,
@@ -83,6 +86,7 @@ impl End {
             Self::ClientReset | Self::ClientGone => Some(ErrorCode::ClientGone),
             Self::UpstreamReset | Self::EndpointDown => Some(ErrorCode::UpstreamCut),
             Self::BadHello => Some(ErrorCode::BadRequest),
+            Self::TlsFailed => Some(ErrorCode::TlsHandshakeFailed),
             Self::NoRoute => Some(ErrorCode::RouteNotFound),
             Self::NoEndpoint => Some(ErrorCode::NoEndpoint),
             Self::QueueFull => Some(ErrorCode::QueueFull),
@@ -118,6 +122,7 @@ impl End {
             Self::HalfCloseTimeout => "half_close_timeout",
             Self::ClientGone => "client_gone",
             Self::BadHello => "bad_hello",
+            Self::TlsFailed => "tls_failed",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
             Self::QueueFull => "queue_full",

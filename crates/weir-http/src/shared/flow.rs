@@ -73,11 +73,7 @@ impl AsyncRead for Flow {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = match &mut self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
-            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, into),
-        };
-        ready!(read)?;
+        ready!(self.socket.poll_read_buf(cx, into))?;
         count(&self.pulse.reads);
         Poll::Ready(Ok(()))
     }

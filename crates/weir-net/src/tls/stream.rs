@@ -1,5 +1,8 @@
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+
+use tokio::io::ReadBuf;
 
 use super::facts::TlsFacts;
 use super::session::{Bytes, Session, Turn, Wish};
@@ -22,7 +25,7 @@ pub struct TlsStream {
     owed: usize,
     reading: Reading,
     writing: Writing,
-    facts: TlsFacts,
+    facts: Arc<TlsFacts>,
 }
 
 /// Most bytes of one write that are encrypted at once.
@@ -65,12 +68,12 @@ impl TlsStream {
             owed: 0,
             reading: Reading::Open,
             writing: Writing::Open,
-            facts,
+            facts: Arc::new(facts),
         }
     }
 
     /// What the handshake has settled.
-    pub fn facts(&self) -> &TlsFacts {
+    pub fn facts(&self) -> &Arc<TlsFacts> {
         &self.facts
     }
 
@@ -109,6 +112,25 @@ impl TlsStream {
                 return Poll::Ready(Ok(count));
             }
         }
+    }
+
+    pub(crate) fn poll_read_buf(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut found = ready!(self.poll_plain(cx))?;
+        while found && into.remaining() > 0 {
+            if let Some(plain) = &mut self.bytes.plain {
+                let count = plain.filled().len().min(into.remaining());
+                into.put_slice(&plain.filled()[..count]);
+                plain.consume(count);
+            }
+            self.put_plain();
+            // What fails behind this is told by the next call.
+            found = self.bytes.plain.is_some() || self.understand().unwrap_or(false);
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Waits until there is something to take, the end, or an error: what the session says to itself, as a new ticket,

@@ -6,9 +6,10 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use weir_base::ByteSize;
+use weir_net::tls::TlsFacts;
 use weir_net::{Buffer, Relay, Socket};
 use weir_upstream::{DialError, Endpoint, Lease, Outcome, PickError, PickRequest, Tried, Upstream, dial};
-use weir_wire::proxy_protocol::{Tlv, Tlvs, write_v1, write_v2};
+use weir_wire::proxy_protocol::{TlsTold, Tlv, Tlvs, write_v1, write_v2};
 
 use super::connection::Connection;
 use super::opening::{Silence, poll_more};
@@ -194,11 +195,27 @@ fn introduce(connection: &Connection, version: SendProxyProtocol, out: &mut Buff
     } else {
         let tlvs = declared.map_or(&[][..], |declared| &declared.tlvs);
         let tlvs = Tlvs::new(tlvs).map_while(Result::ok);
-        let tlvs: Vec<Tlv> = tlvs.filter(|tlv| tlv.kind != CHECKSUM).collect();
+        let told = connection.client.tls().map(|facts| told(facts));
+        let ssl = told.as_ref().map(TlsTold::ssl).unwrap_or_default();
+        // What the client has settled with us stands in the place of what it has settled with somebody before.
+        let ours: Vec<Tlv> = told.iter().flat_map(|told| told.tlvs(&ssl)).collect();
+        let is_kept =
+            |tlv: &Tlv<'_>| tlv.kind != CHECKSUM && (told.is_none() || !TlsTold::KINDS.contains(&tlv.kind));
+        let tlvs: Vec<Tlv> = tlvs.filter(is_kept).chain(ours).collect();
         // What came in a header without addresses may not fit beside them: the addresses matter more.
         if write_v2(endpoints, &tlvs, &mut header).is_err() {
             write_v2(endpoints, &[], &mut header).expect("a header without TLVs is short");
         }
     }
     out.extend(&header);
+}
+
+fn told(facts: &TlsFacts) -> TlsTold<'_> {
+    TlsTold {
+        version: facts.version,
+        cipher: facts.cipher,
+        server_name: facts.sni.as_deref().unwrap_or_default(),
+        alpn: facts.alpn_name.as_deref().unwrap_or_default(),
+        client: facts.client.as_deref().map(|client| &*client.common_name),
+    }
 }
