@@ -139,8 +139,9 @@ fn a_request_without_tls_is_told_so_in_plain_words() {
 fn the_end_of_a_body_is_told_and_a_cut_is_not() {
     let certificate = Certificate::for_names(&["shop.test"]);
     let origin = Origin::start(|request, connection| {
-        let length = if request.target == "/cut" { "Content-Length: 9\r\n" } else { "" };
-        let _sent = connection.write(format!("HTTP/1.1 200 OK\r\n{length}Connection: close\r\n\r\nhello"));
+        let rest = if request.target == "/cut" { "" } else { "0\r\n\r\n" };
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let _sent = connection.write(format!("{head}5\r\nhello\r\n{rest}"));
         After::Close
     });
     let gateway = Config::to([origin.addr()]).listener(&tls(&certificate)).start();
