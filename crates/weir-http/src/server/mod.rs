@@ -2,5 +2,6 @@
 
 mod h1;
 mod proxy_header;
+mod tls;
 
 pub use h1::serve;
