@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use weir_base::ErrorCode;
+use weir_net::tls::Alpn;
 use weir_net::{ListenerState, ProxyHeaderFailure, ProxyProtocol, Refusal, Socket};
 use weir_wire::http1::{HeadLimits, HeadScanner, RequestError};
 
@@ -60,6 +61,9 @@ fn admit(
 async fn converse(mut connection: Box<Connection>) {
     if connection.expects != ProxyProtocol::Off && !Box::pin(proxy_header::read(&mut connection)).await {
         return;
+    }
+    if connection.io.io().socket.alpn() == Some(Alpn::H2) {
+        return Box::pin(switch(connection)).await;
     }
     // What came with a PROXY header begins a request; the socket may have no more to read.
     while !connection.io.is_empty() || readable(&mut connection).await {
