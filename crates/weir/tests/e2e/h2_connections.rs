@@ -189,6 +189,7 @@ fn silent_connections_are_closed_after_their_timeouts() {
     let mut fresh = RawH2::connect(gateway.addr("web"));
     assert_eq!(fresh.ending(wait::PATIENCE).unwrap().goaway, Some(code::NO_ERROR));
     let mut slow = RawH2::connect(gateway.addr("web"));
+    slow.silent();
     slow.send(frame(kind::HEADERS, flag::END_STREAM, 1, [0x82, 0x86]));
     slow.ending(wait::PATIENCE).unwrap();
     let mut half = RawClient::connect(gateway.addr("web"));
