@@ -14,6 +14,8 @@ mod errors;
 mod forwarded;
 mod forwarding;
 mod framing;
+mod h2_connections;
+mod h2_requests;
 mod h2_upstreams;
 mod health;
 mod limits;
