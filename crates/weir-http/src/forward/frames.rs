@@ -18,12 +18,11 @@ pub(super) fn request(
     exchange: &Exchange,
     plan: &UpstreamPlan,
     endpoint: &Endpoint,
-    secured: bool,
 ) -> Result<Request<()>, ForwardError> {
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(exchange.request.method_bytes())
         .map_err(|_| ForwardError::Untranslatable("its method is no token"))?;
-    *request.uri_mut() = uri(exchange, plan, endpoint, secured)?;
+    *request.uri_mut() = uri(exchange, plan, endpoint)?;
     let mut fields = wire::written(&exchange.request.fields);
     for name in CONNECTION {
         fields.remove(name);
@@ -45,12 +44,7 @@ const CONNECTION: [header::HeaderName; 5] = [
     header::HeaderName::from_static("keep-alive"),
 ];
 
-fn uri(
-    exchange: &Exchange,
-    plan: &UpstreamPlan,
-    endpoint: &Endpoint,
-    secured: bool,
-) -> Result<Uri, ForwardError> {
+fn uri(exchange: &Exchange, plan: &UpstreamPlan, endpoint: &Endpoint) -> Result<Uri, ForwardError> {
     let authority = match (&exchange.rewritten_host, &plan.host) {
         (Some(host), _) => host,
         (None, HostPlan::Preserve) if !exchange.authority.is_empty() => &exchange.authority[..],
@@ -63,7 +57,7 @@ fn uri(
     let length = authority.len();
     let bytes = Bytes::from(bytes);
     let mut parts = Parts::default();
-    parts.scheme = Some(if secured { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.scheme = Some(if endpoint.is_secured() { Scheme::HTTPS } else { Scheme::HTTP });
     parts.authority = Some(
         Authority::from_maybe_shared(bytes.slice(..length))
             .map_err(|_| ForwardError::Untranslatable("its host is no authority"))?,
