@@ -13,6 +13,7 @@ mod dnsperf;
 mod fault;
 mod gate;
 mod gateway;
+pub mod h2;
 mod h2_origin;
 mod haproxy;
 mod iperf3;

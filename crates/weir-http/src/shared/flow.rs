@@ -91,7 +91,7 @@ impl AsyncRead for Flow {
         let read = match &mut self.socket {
             Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
             Socket::Unix(stream) => Pin::new(stream).poll_read(cx, into),
-            tls @ Socket::Tls(_) => poll_read(tls, cx, into),
+            socket @ (Socket::Tls(_) | Socket::Stream(_)) => poll_read(socket, cx, into),
         };
         ready!(read)?;
         count(&self.pulse.reads);
@@ -100,7 +100,7 @@ impl AsyncRead for Flow {
     }
 }
 
-/// Reads what was decrypted.
+/// Reads what waits, where no reading of the kernel tells.
 fn poll_read(socket: &mut Socket, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
     loop {
         ready!(socket.poll_readable(cx))?;
