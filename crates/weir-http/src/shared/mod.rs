@@ -71,6 +71,9 @@ pub(crate) struct Waiting {
     ticket: Option<u64>,
 }
 
+/// A place, and what a stream is opened with there.
+pub(crate) type Taking = (Place, SendRequest<Bytes>);
+
 /// A place on a connection; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -196,7 +199,7 @@ impl Waiting {
         cx: &mut Context<'_>,
         opening: &Opening,
         now: Instant,
-    ) -> Poll<Result<(Place, SendRequest<Bytes>), Arc<OpenError>>> {
+    ) -> Poll<Result<Taking, Arc<OpenError>>> {
         let shared = &self.shared;
         loop {
             let mut places = locked(&shared.places);
