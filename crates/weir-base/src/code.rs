@@ -63,8 +63,10 @@ codes! {
     Internal = "internal", 500, Gateway, "The gateway failed";
     /// A transfer coding other than `chunked`.
     UnknownCoding = "unknown-coding", 501, Client, "This transfer coding is not served";
-    /// HTTP, but neither 1.0 nor 1.1.
-    UnknownVersion = "unknown-version", 505, Client, "Only HTTP/1.1 and HTTP/1.0 are served here";
+    /// A CONNECT over HTTP/2 names a protocol other than `websocket`.
+    UnknownProtocol = "unknown-protocol", 501, Client, "This protocol is not served";
+    /// HTTP, but of a version that the listener does not serve.
+    UnknownVersion = "unknown-version", 505, Client, "This version of HTTP is not served here";
     /// The endpoint refused the connection or could not be reached.
     ConnectFailed = "connect-failed", 502, Upstream, "The upstream could not be reached";
     /// There is no TLS to the endpoint: its certificate is expired, for another name or from an unknown issuer, or there is no protocol in common.

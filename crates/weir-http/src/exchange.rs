@@ -56,6 +56,8 @@ pub struct Exchange {
     /// What the bodies pass through on their way.
     pub(crate) request_filter: Option<Box<dyn BodyFilter>>,
     pub(crate) response_filter: Option<Box<dyn BodyFilter>>,
+    /// The protocol that a CONNECT over HTTP/2 names (RFC 8441).
+    pub(crate) connect: Option<Box<str>>,
     /// What the client wants the connection to become.
     pub upgrade: Option<Upgrade>,
     /// How the request's body is delimited.
@@ -167,6 +169,7 @@ impl Exchange {
             body_length: None,
             request_filter: None,
             response_filter: None,
+            connect: None,
             upgrade: None,
             framing: Body::Empty,
             persistent: false,
@@ -203,6 +206,7 @@ impl Exchange {
         self.body_length = None;
         self.request_filter = None;
         self.response_filter = None;
+        self.connect = None;
         self.upgrade = None;
         self.framing = Body::Empty;
         self.persistent = false;

@@ -141,9 +141,9 @@ impl Tap for () {
 impl Source {
     fn of_stream(body: Body, stream: &H2Stream) -> Self {
         let left = match body {
+            Body::Length(length) => Some(length),
             _ if stream.filled().is_empty() && stream.is_last() => return Self::Finished,
             Body::Empty => Some(0),
-            Body::Length(length) => Some(length),
             Body::Chunked | Body::UntilClose => None,
         };
         Self::Frames(Frames { left, trailers: TrailerRules::default() })
@@ -161,6 +161,12 @@ impl Transfer {
             (body, Wire::H2(stream)) => Source::of_stream(body, stream),
         };
         Self::of(source, sink, now)
+    }
+
+    /// What a wire carries once it is no longer HTTP, up to its end.
+    pub(crate) fn tunnel(from: &Wire, to: &Wire, now: Instant) -> Self {
+        let sink = if to.is_framed() { Sink::Frames } else { Sink::Raw };
+        Self::new(Body::UntilClose, from, sink, now)
     }
 
     /// No body, for nobody.

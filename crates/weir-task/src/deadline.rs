@@ -174,6 +174,12 @@ impl Deadline {
         self.entry.expired.store(false, Ordering::Relaxed);
     }
 
+    /// Takes the deadline away and forgets who waited on it, so that it can serve another task.
+    pub fn rest(&self) {
+        self.clear();
+        drop(locked(&self.entry.waker).take());
+    }
+
     /// Whether the deadline has passed; otherwise the task is woken when it does.
     #[inline]
     pub fn is_expired(&self, cx: &Context<'_>) -> bool {

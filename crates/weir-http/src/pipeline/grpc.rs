@@ -103,6 +103,7 @@ pub(super) const fn status(code: ErrorCode) -> &'static str {
         ErrorCode::RouteNotFound
         | ErrorCode::MethodNotAllowed
         | ErrorCode::UnknownCoding
+        | ErrorCode::UnknownProtocol
         | ErrorCode::UnknownVersion => "12",
         ErrorCode::BadRequest
         | ErrorCode::BadPath
