@@ -96,7 +96,7 @@ pub(super) async fn attempt(
     let worker = Arc::clone(&connection.worker);
     let endpoint = lease.endpoint();
     let mut opened = None;
-    if stream::is_called_for(exchange, plan, endpoint) {
+    if stream::is_called_for(&worker, exchange, plan, endpoint) {
         match stream::attempt(connection, exchange, body, lease, plan, request).await? {
             Tried::Answered(answered) => return Ok(answered),
             Tried::Http11(socket) => opened = socket,
@@ -242,7 +242,10 @@ pub(super) async fn send(
         return Err(error);
     }
     let response = &exchange.response;
-    let upgraded = response.status == 101;
+    let upgraded = match &place {
+        None => response.status == 101,
+        Some(_) => exchange.upgrade.is_some() && matches!(response.status, 200..=299),
+    };
     let framing = if upgraded { Ok(Body::Empty) } else { response_body(response, exchange.request.method()) };
     let framing = match framing {
         Ok(_) if request.elsewhere.is_some_and(|upstream| gives_up(upstream, exchange, limits)) => {

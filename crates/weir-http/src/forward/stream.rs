@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
@@ -14,10 +15,11 @@ use weir_upstream::{DialError, Endpoint, HttpVersions, Lease, Spoken, UpstreamPl
 use super::attempt::{self, Answered, Failure, Request, Sending};
 use super::{ForwardError, frames};
 use crate::connection::Connection;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Upgrade};
 use crate::shared::{OpenError, Opening, Place};
 use crate::transfer::{Sink, Transfer};
 use crate::wire::{H2Stream, Wire};
+use crate::worker::HttpWorker;
 
 /// What came of an attempt by HTTP/2.
 pub(super) enum Tried {
@@ -27,13 +29,24 @@ pub(super) enum Tried {
 }
 
 /// Whether a request goes over a shared connection, as far as is known.
-pub(super) fn is_called_for(exchange: &Exchange, plan: &UpstreamPlan, endpoint: &Endpoint) -> bool {
+pub(super) fn is_called_for(
+    worker: &HttpWorker,
+    exchange: &Exchange,
+    plan: &UpstreamPlan,
+    endpoint: &Endpoint,
+) -> bool {
     match plan.http {
         HttpVersions::Http11 => false,
         HttpVersions::Http2 => true,
-        HttpVersions::Auto => {
-            endpoint.is_secured() && exchange.upgrade.is_none() && endpoint.spoken() != Some(Spoken::Http11)
-        }
+        HttpVersions::Auto if !endpoint.is_secured() => false,
+        HttpVersions::Auto => match &exchange.upgrade {
+            None => endpoint.spoken() != Some(Spoken::Http11),
+            Some(Upgrade::WebSocket) => {
+                endpoint.spoken() == Some(Spoken::Http2)
+                    && worker.shared_with(endpoint, &plan.pool).takes_websocket()
+            }
+            Some(Upgrade::Other(_)) => false,
+        },
     }
 }
 
@@ -57,6 +70,9 @@ pub(super) async fn attempt(
     request: &Request<'_>,
 ) -> Result<Tried, Failure> {
     let fresh = |error| Failure { error, reused: false };
+    if let Some(Upgrade::Other(_)) = exchange.upgrade {
+        return Err(fresh(ForwardError::UpgradeNotTaken));
+    }
     let (place, mut send) = match place(connection, exchange, lease, plan, request).await {
         Ok(Placed::At(place, send)) => (place, send),
         Ok(Placed::Http11(socket)) => return Ok(Tried::Http11(socket)),
@@ -71,7 +87,13 @@ pub(super) async fn attempt(
     exchange.up.clear();
     body.aim(Sink::Frames, &exchange.replay.bytes, &mut exchange.up, &worker.base.spares);
     let head = frames::request(exchange, plan, lease.endpoint()).map_err(fresh)?;
-    let is_ended = body.is_finished() && exchange.up.is_empty();
+    if exchange.upgrade.is_some() {
+        settle(connection, request, &place).await.map_err(fresh)?;
+        if !send.is_extended_connect_protocol_enabled() {
+            return Err(fresh(ForwardError::UpgradeNotTaken));
+        }
+    }
+    let is_ended = body.is_finished() && exchange.up.is_empty() && exchange.upgrade.is_none();
     let sent = send.send_request(head, is_ended);
     drop(send);
     let (answer, stream) = sent.map_err(|error| failure(ForwardError::of_stream(error, &place)))?;
@@ -83,6 +105,22 @@ pub(super) async fn attempt(
         worker.shared.stats.shared.refused(worker.base.shard);
     }
     result.map(Tried::Answered).map_err(failure)
+}
+
+/// Waits for the peer's settings: what it takes stands there.
+async fn settle(connection: &Connection, request: &Request<'_>, place: &Place) -> Result<(), ForwardError> {
+    let (limits, now) = (request.limits, Instant::now());
+    connection.deadline.set(now, limits.within(limits.connect, now));
+    let mut settled = pin!(place.settled());
+    poll_fn(|cx| match settled.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(Ok(())),
+        Poll::Pending if connection.worker.base.is_stopping() => Poll::Ready(Err(ForwardError::ShuttingDown)),
+        Poll::Pending if connection.deadline.is_expired(cx) => {
+            Poll::Ready(Err(limits.expired(ForwardError::ConnectTimeout)))
+        }
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 enum Placed {

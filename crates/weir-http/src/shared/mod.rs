@@ -9,6 +9,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     places: Mutex<Places<Link, Arc<OpenError>>>,
     /// A connection that was opened to be shared, and turned out to speak HTTP/1.1.
     other: Mutex<Option<(Socket, Instant)>>,
+    /// Whether its peers take WebSocket (RFC 8441), as far as is known.
+    takes_websocket: AtomicBool,
     worker: Arc<Worker>,
     stats: Arc<HttpStats>,
 }
@@ -109,6 +112,7 @@ impl SharedPool {
             Arc::new(Shared {
                 places,
                 other: Mutex::default(),
+                takes_websocket: AtomicBool::new(false),
                 worker: Arc::clone(worker),
                 stats: Arc::clone(stats),
             })
@@ -176,6 +180,11 @@ impl Shared {
             let begun = begin(socket, deadline, &opening).await;
             drive(shared, opening, begun).await;
         });
+    }
+
+    /// Whether WebSocket can be had over a connection that is shared, as far as is known.
+    pub(crate) fn takes_websocket(&self) -> bool {
+        self.takes_websocket.load(Ordering::Relaxed)
     }
 
     /// The connection that turned out to speak HTTP/1.1, for who takes it first.
@@ -260,6 +269,11 @@ impl Place {
         }
     }
 
+    /// Waits until the peer's settings are known.
+    pub(crate) async fn settled(&self) {
+        self.pulse.settled().await;
+    }
+
     /// Whether the connection has carried a stream before.
     pub(crate) fn has_served(&self) -> bool {
         self.has_served
@@ -332,7 +346,14 @@ impl Tie {
 
     /// The peer allows so many streams.
     fn settled(&self, limit: u32) {
-        self.places(|places| places.settle(self.id, limit));
+        if let Some(shared) = self.shared.upgrade() {
+            let mut places = locked(&shared.places);
+            if let Some(link) = places.get(self.id) {
+                let takes = link.send.is_extended_connect_protocol_enabled();
+                shared.takes_websocket.store(takes, Ordering::Relaxed);
+            }
+            places.settle(self.id, limit);
+        }
     }
 
     /// Whether the connection takes no streams any more, for a GOAWAY or another end of it.

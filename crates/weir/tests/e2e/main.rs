@@ -16,6 +16,7 @@ mod forwarding;
 mod framing;
 mod grpc;
 mod h2_upstreams;
+mod h2_websocket;
 mod health;
 mod limits;
 mod logging;
