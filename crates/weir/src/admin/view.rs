@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use weir_route::Rule;
 use weir_task::Phase;
 use weir_upstream::status::{EndpointStatus, UpstreamStatus};
-use weir_upstream::{AdminState, CheckResult, Upstream};
+use weir_upstream::{AdminState, CheckResult, Spoken, Upstream};
 
 use super::{config, policy};
 use crate::plan::{ActionPlan, RoutePlan};
@@ -180,6 +180,7 @@ fn endpoint_view(endpoint: &EndpointStatus) -> Value {
     json!({
         "address": &*endpoint.label,
         "server_name": endpoint.server_name,
+        "http": endpoint.spoken.map(Spoken::as_str),
         "state": endpoint.state.as_str(),
         "admin": match endpoint.admin {
             AdminState::Up => "up",
