@@ -9,6 +9,7 @@ use weir_telemetry::{Collect, Exposition};
 use weir_upstream::Upstream;
 
 use crate::action::{Action, ActionPlan};
+use crate::https::HttpsPlan;
 use crate::policy::{Policy, PolicyPlan};
 use crate::stats::RouteStats;
 use crate::trailers::TrailerRules;
@@ -104,6 +105,8 @@ pub struct ListenerPlan {
     pub proxy_protocol: ProxyProtocol,
     /// What connections shake hands by first.
     pub tls: Option<Arc<ServerTls>>,
+    /// What it says about HTTPS.
+    pub https: HttpsPlan,
 }
 
 /// `timeouts` of the configuration; see there for what each bounds.

@@ -10,6 +10,7 @@ use weir_wire::http1::{
 use super::gateway_fields;
 use crate::connection::Connection;
 use crate::exchange::{Exchange, Upgrade};
+use crate::https::HttpsRedirect;
 use crate::plane::{Plane, Route};
 use crate::reject::Reject;
 
@@ -23,6 +24,8 @@ pub(super) enum Admitted<'a> {
     Route(&'a Route),
     /// `OPTIONS *`.
     ServerOptions,
+    /// Sent to the same place over HTTPS.
+    Https(HttpsRedirect),
 }
 
 /// Judges the head; on success the exchange holds the request as it will be forwarded.
@@ -38,6 +41,9 @@ pub(super) fn admit<'a>(
     refuse_method(&exchange.request)?;
     if read_target(exchange, connection, plane)? == TargetKind::Server {
         return Ok(Admitted::ServerOptions);
+    }
+    if let Some(redirect) = redirect_https(exchange, connection, plane) {
+        return Ok(Admitted::Https(redirect));
     }
     exchange.upgrade = read_upgrade(&exchange.request, exchange.framing)?;
     gateway_fields::finish(connection, exchange);
@@ -57,6 +63,14 @@ pub(super) fn admit<'a>(
         .lookup(&view, &mut exchange.params)
         .ok_or_else(|| Reject::new(ErrorCode::RouteNotFound))?;
     Ok(Admitted::Route(&plane.routes[id as usize]))
+}
+
+/// Where a request is sent that is to come over HTTPS and has not, as far as a trusted proxy tells.
+fn redirect_https(exchange: &Exchange, connection: &Connection, plane: &Plane) -> Option<HttpsRedirect> {
+    let redirect = plane.listener(connection.client.admitted.listener.id)?.https.redirect?;
+    let told = exchange.request.fields.get(Known::XForwardedProto).filter(|_| exchange.trusted_peer);
+    let is_https = exchange.scheme == "https" || told.is_some_and(|told| told.eq_ignore_ascii_case(b"https"));
+    (!is_https).then_some(redirect)
 }
 
 /// A head as the route table asks it.

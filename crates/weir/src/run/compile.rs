@@ -80,6 +80,7 @@ pub(super) fn compile_plane(
                 paths: listener.paths,
                 proxy_protocol: listener.proxy_protocol,
                 tls: parts.tls.get(name).cloned(),
+                https: listener.https.clone(),
             };
             (listeners.id(name), plan)
         })

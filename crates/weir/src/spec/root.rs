@@ -7,7 +7,7 @@ use weir_net::TrustedProxies;
 use weir_upstream::{Address, BalancePlan, EndpointPlan, HashKey, Target, UPSTREAM, UpstreamPlan};
 
 use super::route::Names;
-use super::{Inputs, admin, bind, bounds, cycle, listener, log, route, table};
+use super::{Inputs, admin, bind, bounds, covered, cycle, listener, log, route, table};
 use crate::plan::{ActionPlan, ListenerPlan, RootPlan, TakesPlan};
 
 /// The whole language.
@@ -96,6 +96,7 @@ pub(super) fn decode(
     check_datagram_endpoints(&root, &listeners, &upstreams, problems);
     cycle::check(&root, &listeners, &upstreams, problems);
     let table = table::check(&root, &routes, rules, problems);
+    covered::check(&root, &listeners, &routes, &table, problems);
     RootPlan {
         workers: root.opt_integer("workers").unwrap_or_else(cores),
         trusted_proxies: trusted_proxies(&root, problems),
