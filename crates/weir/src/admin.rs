@@ -5,6 +5,7 @@ mod metrics;
 mod policy;
 mod secret;
 mod stream;
+mod tls;
 mod view;
 
 use std::sync::Arc;
