@@ -127,7 +127,7 @@ pub(super) fn not_yet(section: &Section, key: &str, message: &str, problems: &Pr
     if let Some(node) = section.node(key).filter(|node| !node.is_off()) {
         let problem = Problem::error(Code::NOT_YET, node, message);
         problems.push(
-            problem.help(format!("remove `{key}`; this version proxies HTTP/1.1, TCP and UDP, without TLS")),
+            problem.help(format!("remove `{key}`; this version proxies HTTP, TCP and UDP, without tunnels")),
         );
     }
 }
