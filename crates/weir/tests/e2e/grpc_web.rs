@@ -8,7 +8,7 @@ use crate::Config;
 /// The service, and the gateway in front of it.
 fn echo() -> (PythonServer, Gateway) {
     let service =
-        PythonServer::start(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/grpc_echo.py"), &[]);
+        PythonServer::start(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/grpc_web_echo.py"), &[]);
     let gateway = Config::to([service.addr()])
         .upstream("http: \"2\"")
         .route(
