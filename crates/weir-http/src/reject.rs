@@ -79,6 +79,9 @@ impl From<ForwardError> for Reject {
             ForwardError::RequestMalformed(cause) => {
                 Self::because(code, format!("the request body is malformed: {cause}")).closing()
             }
+            ForwardError::RequestRefused(cause) => {
+                Self::because(code, format!("the request body is malformed: {cause}")).closing()
+            }
             // The body was read to its end.
             ForwardError::TrailerDenied => reject,
             // The client is to blame and what it still sends cannot be told from a request.

@@ -7,6 +7,7 @@ use weir_net::tls::TlsFault;
 use weir_upstream::{DialError, Outcome, PickError};
 use weir_wire::http1::{ChunkError, FramingError, ResponseError};
 
+use crate::filter::FilterError;
 use crate::transfer::TransferError;
 
 /// Why a request was not answered by an endpoint.
@@ -67,6 +68,8 @@ pub(crate) enum ForwardError {
     RequestMalformed(ChunkError),
     #[error("the request body is not as long as its head says")]
     RequestDisagrees,
+    #[error("the request body is malformed: {0}")]
+    RequestRefused(FilterError),
     #[error("a trailer of the request is not allowed")]
     TrailerDenied,
     #[error("the request body is larger than the limit")]
@@ -111,7 +114,9 @@ impl ForwardError {
             Self::ShuttingDown => ErrorCode::ShuttingDown,
             Self::ClientGone => ErrorCode::ClientGone,
             Self::ClientTimeout => ErrorCode::RequestTimeout,
-            Self::RequestMalformed(_) | Self::RequestDisagrees => ErrorCode::BadRequest,
+            Self::RequestMalformed(_) | Self::RequestDisagrees | Self::RequestRefused(_) => {
+                ErrorCode::BadRequest
+            }
             Self::TrailerDenied => ErrorCode::HeaderDenied,
             Self::BodyTooLarge => ErrorCode::BodyTooLarge,
         }
@@ -141,6 +146,7 @@ impl ForwardError {
             | Self::ClientTimeout
             | Self::RequestMalformed(_)
             | Self::RequestDisagrees
+            | Self::RequestRefused(_)
             | Self::TrailerDenied
             | Self::BodyTooLarge => Retry::Never,
         }
@@ -171,6 +177,7 @@ impl ForwardError {
             | Self::ClientTimeout
             | Self::RequestMalformed(_)
             | Self::RequestDisagrees
+            | Self::RequestRefused(_)
             | Self::TrailerDenied
             | Self::BodyTooLarge => Outcome::Cancelled,
         }
@@ -188,6 +195,7 @@ impl ForwardError {
             TransferError::SourceMalformed(cause) => Some(Self::RequestMalformed(cause)),
             TransferError::TooLarge => Some(Self::BodyTooLarge),
             TransferError::TrailerDenied => Some(Self::TrailerDenied),
+            TransferError::Refused(cause) => Some(Self::RequestRefused(cause)),
             TransferError::SinkFailed(_) => None,
         }
     }

@@ -254,7 +254,7 @@ impl<'a> Exchanging<'a> {
                 };
             }
             if let Some(place) = self.place {
-                place.doubt();
+                place.doubt(now - self.moved_at);
             }
             return Poll::Ready(Err(self.limits.expired(ForwardError::ResponseTimeout)));
         }

@@ -72,8 +72,7 @@ pub(crate) struct Place {
     id: u32,
     has_served: bool,
     pulse: Arc<Pulse>,
-    /// What was read and written when the place was taken.
-    reads: u64,
+    /// What was written when the place was taken.
     writes: u64,
 }
 
@@ -181,7 +180,6 @@ impl Waiting {
                         endpoint: Arc::clone(&opening.endpoint),
                         id,
                         has_served,
-                        reads: pulse.reads(),
                         writes: pulse.writes(),
                         pulse,
                     };
@@ -215,9 +213,10 @@ impl Place {
         self.pulse.writes() == self.writes
     }
 
-    /// The peer did not answer in time: where it has been silent altogether, it is asked whether it is there.
-    pub(crate) fn doubt(&self) {
-        if self.pulse.reads() == self.reads {
+    /// The peer did not answer a request that has waited for so long: where it was silent altogether for the last half of
+    /// it, it is asked whether it is there.
+    pub(crate) fn doubt(&self, waited: Duration) {
+        if self.pulse.is_silent_since(Instant::now() - waited / 2) {
             locked(&self.shared.places).suspect(self.id, true);
             self.pulse.ask();
         }

@@ -78,6 +78,9 @@ pub(super) fn rule_of(route: &RoutePlan, rule: &Rule) -> Value {
     if !rule.methods.is_empty() {
         put("methods", json!(rule.methods.iter().map(ToString::to_string).collect::<Vec<_>>()));
     }
+    if !rule.accept.is_empty() {
+        put("accept", json!(rule.accept.iter().map(ToString::to_string).collect::<Vec<_>>()));
+    }
     if !rule.params.is_empty() {
         let params =
             rule.params.iter().map(|(name, expression)| (name.clone(), json!(expression.to_string())));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use thiserror::Error;
 use weir_http::{FormerPlanes, HttpShared, HttpStats, HttpWorker, Plane};
 use weir_net::tls::certificates::Shelf;
+use weir_net::tls::{Refresh, ServerTls};
 use weir_net::{BindError, ConnectionStats, DescriptorLimit, Worker, WorkerShared};
 use weir_stream::{StreamPlane, StreamWorker};
 use weir_task::{Drain, Live, Phase};
@@ -265,6 +266,18 @@ impl Gateway {
     /// The upstreams of the configuration that is served.
     pub(crate) fn upstreams(&self) -> Vec<Arc<Upstream>> {
         self.state().parts.upstreams.values().cloned().collect()
+    }
+
+    /// What listeners with TLS shake hands by, by their names.
+    pub(crate) fn tls(&self) -> BTreeMap<Arc<str>, Arc<ServerTls>> {
+        self.state().parts.tls.clone()
+    }
+
+    /// Reads again what has changed of the certificates' files, and serves it. Blocks for as long as that takes.
+    pub(crate) fn refresh_certificates(&self) -> Vec<(Arc<str>, Refresh)> {
+        let now = SystemTime::now();
+        let refresh = |(name, tls): (Arc<str>, Arc<ServerTls>)| (name, tls.refresh(&self.shelf, now));
+        self.tls().into_iter().map(refresh).collect()
     }
 
     /// The listeners, a row for each address.

@@ -14,6 +14,7 @@ mod errors;
 mod forwarded;
 mod forwarding;
 mod framing;
+mod h2_upstreams;
 mod health;
 mod limits;
 mod logging;
