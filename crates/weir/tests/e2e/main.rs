@@ -30,6 +30,7 @@ mod tcp_proxy_protocol;
 mod tcp_relay;
 mod tcp_reload;
 mod tcp_sni;
+mod tcp_tls;
 mod timeouts;
 mod udp;
 mod udp_addresses;
@@ -41,5 +42,6 @@ mod udp_upstreams;
 mod upgrade;
 mod upstream_faults;
 mod upstream_tls;
+mod upstream_tls_health;
 
 use config::{Config, binary, start};
