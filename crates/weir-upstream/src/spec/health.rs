@@ -131,7 +131,7 @@ static BODY_MATCH: Object = Object::new(
 
 static PASSIVE: Object = Object::new(
     "passive",
-    "Failures in a row pause an endpoint: a refused connection, a timeout, a reset before the head, a listed status. \
+    "Failures in a row pause an endpoint: a refused connection, a failed TLS handshake, a timeout, a reset before the head, a listed status. \
      One good answer or check restores it; never the last endpoint is paused.",
     &[
         Key::new("failures", Shape::Integer { min: 1, max: 1_000_000 }, "Failures in a row.").default("5"),

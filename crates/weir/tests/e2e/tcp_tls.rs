@@ -59,8 +59,8 @@ fn an_endpoint_that_does_not_prove_itself_gets_nothing_and_another_one_does() {
     let bad = python(&Certificate::for_names(&["x.test"]), "echo", None);
     let alone = Tcp::to([bad.addr()]).upstream(&ca(&authority)).start();
     assert_eq!(alone.connect().ending(), Ending::Reset);
-    let line = end_of(&alone, "upstream_tls_failed");
-    assert_eq!((&line["error"], &line["attempts"]), (&"upstream-tls-failed".into(), &1.into()));
+    let logged = end_of(&alone, "upstream_tls_failed");
+    assert_eq!((&logged["error"], &logged["attempts"]), (&"upstream-tls-failed".into(), &1.into()));
     assert_eq!(ended(&alone, "upstream_tls_failed"), 1);
     let good = python(&authority.issue(&["127.0.0.1"]), "echo", None);
     let gateway = Tcp::to([bad.addr(), good.addr()]).upstream(&ca(&authority)).start();

@@ -40,7 +40,6 @@ fn checks_are_made_over_tls_and_verify_as_requests_do() {
         let gateway = checked(origin.addr(), &trusting(&other), check);
         let fault = fault(&gateway, "app").expect("a check that fails");
         assert!(fault.starts_with("no TLS: ") && fault.ends_with("(unknown issuer)"), "{check}: {fault}");
-        assert_eq!(gateway.get("/").field("weir-error"), Some("no-endpoint"), "{check}");
     }
     let with_http2 = format!("{}\n    http: \"2\"", trusting(&authority));
     let gateway = checked(origin.addr(), &with_http2, "http: { path: /, body: fine }");
@@ -62,10 +61,9 @@ fn a_server_that_accepts_connections_and_no_tls_is_not_well() {
 #[test]
 fn a_corrected_authority_brings_an_endpoint_back() {
     let (authority, other) = (Authority::new("tests"), Authority::new("others"));
-    let origin = Nginx::listening(
-        "ssl",
-        &format!("{} location / {{ return 200 fine; }}", authority.issue(&["127.0.0.1"]).nginx()),
-    );
+    let certificate = authority.issue(&["127.0.0.1"]);
+    let origin =
+        Nginx::listening("ssl", &format!("{} location / {{ return 200 fine; }}", certificate.nginx()));
     let config = |authority: &Authority| {
         Config::to([origin.addr()])
             .upstream(&format!("tls: {{ ca: {} }}", authority.file().display()))
@@ -81,7 +79,7 @@ fn a_corrected_authority_brings_an_endpoint_back() {
 fn a_service_is_asked_by_grpc_and_only_one_that_serves_is_well() {
     let authority = Authority::new("tests");
     let certificate = authority.issue(&["127.0.0.1"]);
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/grpc_health.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/health_service.py");
     let plain = PythonServer::start(script, &[]);
     let secured = PythonServer::start(script, &[text(&certificate.file()), text(&certificate.key())]);
     let web = Nginx::start("location / { return 404; }");

@@ -1,4 +1,4 @@
-"""A server of grpc.health.v1 whose service `up` serves and whose service `down` does not: `grpc_health.py [CERT KEY]`;
+"""A server of grpc.health.v1 whose service `up` serves and whose service `down` does not: `health_service.py [CERT KEY]`;
 it prints its port."""
 
 import sys
