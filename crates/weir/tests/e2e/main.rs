@@ -34,6 +34,7 @@ mod tcp_proxy_protocol;
 mod tcp_relay;
 mod tcp_reload;
 mod tcp_sni;
+mod tcp_tls;
 mod timeouts;
 mod tls;
 mod tls_http;
@@ -48,5 +49,6 @@ mod udp_upstreams;
 mod upgrade;
 mod upstream_faults;
 mod upstream_tls;
+mod upstream_tls_health;
 
 use config::{Config, binary, start};
