@@ -41,5 +41,6 @@ mod udp_upstreams;
 mod upgrade;
 mod upstream_faults;
 mod upstream_tls;
+mod websocket_abuse;
 
 use config::{Config, binary, start};
