@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use weir_net::Socket;
 use weir_task::DeadlineWaker;
 
@@ -20,6 +21,9 @@ pub(super) struct Pulse {
     writes: AtomicU64,
     /// Whether somebody wants to know if the peer is still there.
     asked: AtomicBool,
+    /// Told when the peer's first settings have come, or the connection has ended before.
+    settled: Notify,
+    is_settled: AtomicBool,
     task: DeadlineWaker,
 }
 
@@ -31,6 +35,8 @@ impl Pulse {
             read_ms: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             asked: AtomicBool::new(false),
+            settled: Notify::new(),
+            is_settled: AtomicBool::new(false),
             task,
         })
     }
@@ -50,6 +56,20 @@ impl Pulse {
 
     pub(super) fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
+    }
+
+    /// The peer's settings are known, as far as they will be.
+    pub(super) fn settle(&self) {
+        self.is_settled.store(true, Ordering::Relaxed);
+        self.settled.notify_waiters();
+    }
+
+    /// Waits until the peer's settings are known.
+    pub(super) async fn settled(&self) {
+        let told = self.settled.notified();
+        if !self.is_settled.load(Ordering::Relaxed) {
+            told.await;
+        }
     }
 
     /// Has the connection's task ask its peer for a sign of life.
@@ -88,30 +108,10 @@ impl AsyncRead for Flow {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = match &mut self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
-            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, into),
-            socket @ (Socket::Tls(_) | Socket::Stream(_)) => poll_read(socket, cx, into),
-        };
-        ready!(read)?;
+        ready!(self.socket.poll_read_buf(cx, into))?;
         count(&self.pulse.reads);
         self.pulse.read_ms.store(self.pulse.age_ms(Instant::now()), Ordering::Relaxed);
         Poll::Ready(Ok(()))
-    }
-}
-
-/// Reads what waits, where no reading of the kernel tells.
-fn poll_read(socket: &mut Socket, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-    loop {
-        ready!(socket.poll_readable(cx))?;
-        match socket.try_read(into.initialize_unfilled()) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Poll::Ready(Err(error)),
-            Ok(count) => {
-                into.advance(count);
-                return Poll::Ready(Ok(()));
-            }
-        }
     }
 }
 

@@ -40,6 +40,9 @@ const SMALL_FRAMES_BUDGET: usize = 8 << 20;
 /// How long the goodbye of a connection may take to be written, and the answer to it to come where nothing else is open.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// How long streams may take to say that the process stops.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 /// Serves a connection to its end; gives it back to be closed with care.
 pub(super) async fn serve(connection: Box<Connection>) -> Option<Closing> {
     connection.set_idle(None);
@@ -143,6 +146,8 @@ enum Phase {
     Serve,
     /// No new streams are taken once the client knows; those that are open go on.
     Leave,
+    /// Streams are cut.
+    Stop,
     /// The goodbye is written, and nothing else happens.
     End,
 }
@@ -193,7 +198,7 @@ impl Serving {
 
     /// Ends the connection as soon as that is written.
     fn end(&mut self, cx: &Context<'_>, code: Reason, reason: GoAway) {
-        if self.phase != Phase::Leave {
+        if self.phase == Phase::Serve {
             self.worker.shared.stats.h2.went_away(reason);
         }
         self.phase = Phase::End;
@@ -202,13 +207,26 @@ impl Serving {
         cx.waker().wake_by_ref();
     }
 
+    /// Lets the streams, which have been woken, say that there is no time left; ready when that time is over too.
+    fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.phase != Phase::Stop {
+            self.phase = Phase::Stop;
+            self.deadline.set(Instant::now(), LAST_WORDS);
+        }
+        if self.streams.open() == 0 {
+            self.end(cx, Reason::NO_ERROR, GoAway::Drain);
+            return Poll::Pending;
+        }
+        if self.deadline.is_expired(cx) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// Judges how far the connection has come and how long it may go on; ready when it is over.
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.worker.base.is_stopping() {
-            return Poll::Ready(());
-        }
         if self.phase == Phase::End {
             return if self.deadline.is_expired(cx) { Poll::Ready(()) } else { Poll::Pending };
+        }
+        if self.worker.base.is_stopping() {
+            return self.poll_stop(cx);
         }
         let state = self.link.state();
         if let Verdict::Calm(reason) = state.verdict {
@@ -231,7 +249,7 @@ impl Serving {
             self.client.admitted.set_idle(self.idle_since.map(|at| self.worker.base.age_ms(at)));
         }
         let idle = match self.phase {
-            Phase::Leave | Phase::End => GOODBYE,
+            Phase::Leave | Phase::Stop | Phase::End => GOODBYE,
             Phase::Serve if self.is_fresh => self.patience.first,
             Phase::Serve => self.patience.next,
         };
