@@ -30,6 +30,8 @@ pub(crate) enum End {
     QueueTimeout,
     /// Every endpoint that was tried refused the connection, or could not be reached.
     ConnectFailed,
+    /// There was no TLS to the last endpoint that was tried.
+    TlsFailed,
     /// The last endpoint that was tried did not take the connection in time.
     ConnectTimeout,
     /// The gateway has no descriptor left, or gave up a connection that had said nothing yet to make room.
@@ -47,7 +49,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::ClientClosed,
         Self::UpstreamClosed,
         Self::ClientReset,
@@ -61,6 +63,7 @@ impl End {
         Self::QueueFull,
         Self::QueueTimeout,
         Self::ConnectFailed,
+        Self::TlsFailed,
         Self::ConnectTimeout,
         Self::Overloaded,
         Self::EndpointRemoved,
@@ -88,6 +91,7 @@ impl End {
             Self::QueueFull => Some(ErrorCode::QueueFull),
             Self::QueueTimeout => Some(ErrorCode::QueueTimeout),
             Self::ConnectFailed => Some(ErrorCode::ConnectFailed),
+            Self::TlsFailed => Some(ErrorCode::UpstreamTlsFailed),
             Self::ConnectTimeout => Some(ErrorCode::ConnectTimeout),
             Self::Overloaded => Some(ErrorCode::Overloaded),
             Self::ShuttingDown => Some(ErrorCode::ShuttingDown),
@@ -123,6 +127,7 @@ impl End {
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
             Self::ConnectFailed => "connect_failed",
+            Self::TlsFailed => "upstream_tls_failed",
             Self::ConnectTimeout => "connect_timeout",
             Self::Overloaded => "overloaded",
             Self::EndpointRemoved => "endpoint_removed",
