@@ -7,7 +7,7 @@ use weir_testkit::{After, Gateway, Origin, PythonServer, RawClient, Response, br
 
 use crate::Config;
 
-const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/grpc_web_echo.py");
+const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/grpc_greeter.py");
 
 const POLICIES: &str = "policies: [ { cors: { origins: \"http://page.example\", headers: [content-type, x-grpc-web, \
                         grpc-timeout], expose: [grpc-status, grpc-message] } }, { grpc_web: {} }, { compress: {} } ]";
