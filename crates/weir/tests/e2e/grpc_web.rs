@@ -172,7 +172,8 @@ fn a_page_may_ask_first() {
 #[test]
 fn a_page_in_chromium_calls_the_service_of_another_origin() {
     let service = PythonServer::start(SERVICE, &[]);
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pages/grpc_web.html")).unwrap();
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pages/grpc_web.html")).unwrap();
     let shown = Arc::new(Mutex::new(String::new()));
     let held = Arc::clone(&shown);
     let site = Origin::start(move |_, connection| {
