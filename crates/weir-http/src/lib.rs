@@ -31,7 +31,7 @@ pub use action::{
     Action, ActionPlan, REDIRECT, RESPOND, RedirectPlan, RespondPlan, SHARE, Share, SplitPlan, decode_forward,
 };
 pub use former::FormerPlanes;
-pub use plane::{Limits, ListenerPlan, Plane, PlanePlan, Route, RoutePlan, Timeouts};
+pub use plane::{Http2, Limits, ListenerPlan, Plane, PlanePlan, Route, RoutePlan, Timeouts, Versions};
 pub use policy::{
     BodyLimitPlan, Coding, CompressPlan, CorsPlan, FieldChanges, Flow, Granted, GrpcWebPlan, HeadersPlan,
     HostRewrite, IpRule, IpRulesPlan, Levels, MediaPattern, OriginPattern, Origins, PathRewrite, Policy,

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::server::Http2Stats;
 use crate::shared::SharedStats;
 use weir_base::ErrorCode;
 use weir_telemetry::{Collect, Counter, Exposition, Gauge, Histogram, Kind, Shard, Shards, Tally};
@@ -56,6 +57,7 @@ pub struct HttpStats {
     pub(crate) unasked_bytes: Counter,
     pub(crate) upgraded: Gauge,
     pub(crate) shared: SharedStats,
+    pub(crate) h2: Http2Stats,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ impl HttpStats {
             unasked_bytes: Counter::default(),
             upgraded: Gauge::default(),
             shared: SharedStats::new(shards),
+            h2: Http2Stats::new(shards),
         })
     }
 
@@ -152,6 +155,7 @@ impl Collect for HttpStats {
             self.unasked_bytes.get() as f64,
         );
         self.shared.collect(out);
+        self.h2.collect(out);
     }
 }
 

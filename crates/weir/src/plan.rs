@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_config::Position;
-use weir_http::{Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts};
+use weir_http::{Http2, Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts, Versions};
 use weir_net::tls::ServerTlsPlan;
 use weir_net::{BindAddress, ProxyProtocol, TrustedProxies};
 use weir_route::{PathRules, RouteTable, Rule};
@@ -25,6 +25,8 @@ pub(crate) struct RootPlan {
     pub(crate) timeouts: Timeouts,
     /// `limits`; `connections` is settled when the descriptor limit is known.
     pub(crate) limits: LimitsPlan,
+    /// `http2`.
+    pub(crate) http2: Http2,
     /// By name.
     pub(crate) listeners: BTreeMap<Arc<str>, ListenerPlan>,
     /// In the order of the files; the order means nothing.
@@ -65,6 +67,8 @@ pub(crate) struct LimitsPlan {
     pub(crate) base: Limits,
     /// Open client connections; what the descriptor limit allows unless given.
     pub(crate) connections: Option<u32>,
+    /// TLS handshakes with clients that are under way at a time.
+    pub(crate) tls_handshakes: u32,
 }
 
 /// One listener as checked.
@@ -74,6 +78,8 @@ pub(crate) struct ListenerPlan {
     pub(crate) bind: Vec<BindAddress>,
     /// The mode of unix sockets.
     pub(crate) unix_mode: u32,
+    /// The versions of HTTP that it serves; of no meaning where it does not take HTTP.
+    pub(crate) versions: Versions,
     /// How request paths are read; of no meaning where it does not take HTTP.
     pub(crate) paths: PathRules,
     /// Whether connections begin with a PROXY header.

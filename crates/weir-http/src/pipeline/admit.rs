@@ -1,5 +1,7 @@
 //! Reads what a request head means, strictly, and finds its route.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use weir_base::ErrorCode;
 use weir_route::{FieldLookup, RequestView};
 use weir_wire::http1::{
@@ -12,6 +14,7 @@ use crate::connection::Connection;
 use crate::exchange::{Exchange, Upgrade};
 use crate::plane::{Plane, Route};
 use crate::reject::Reject;
+use crate::wire::Wire;
 
 /// What a server-wide `OPTIONS *` is told; `CONNECT` and `TRACE` are not served.
 pub(super) const METHODS: &[u8] = b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
@@ -31,21 +34,28 @@ pub(super) fn admit<'a>(
     exchange: &mut Exchange,
     plane: &'a Plane,
 ) -> Result<Admitted<'a>, Reject> {
-    exchange.scheme = connection.client.admitted.listener.scheme;
+    exchange.scheme = connection.client.scheme();
     exchange.persistent = exchange.request.is_persistent();
     exchange.expects_continue = exchange.request.expects_continue();
-    exchange.framing = request_body(&exchange.request)?;
+    let listener = plane.listener(connection.client.admitted.listener.id);
+    if listener.is_some_and(|listener| !listener.versions.http1)
+        && exchange.request.version() != Version::Http2
+    {
+        return Err(Reject::new(ErrorCode::UnknownVersion).closing());
+    }
+    exchange.framing = framing(connection, exchange)?;
     refuse_method(&exchange.request)?;
     if read_target(exchange, connection, plane)? == TargetKind::Server {
         return Ok(Admitted::ServerOptions);
     }
-    exchange.upgrade = read_upgrade(&exchange.request, exchange.framing)?;
+    exchange.upgrade = match exchange.connect.is_some() {
+        true => Some(read_connect(connection, exchange)?),
+        false => read_upgrade(&exchange.request, exchange.framing)?,
+    };
     gateway_fields::finish(connection, exchange);
     let view = RequestView {
         // One that the configuration no longer has is none that a route names.
-        listener: plane
-            .listener(connection.client.admitted.listener.id)
-            .map_or(u32::MAX, |listener| listener.match_id),
+        listener: listener.map_or(u32::MAX, |listener| listener.match_id),
         host: &exchange.host,
         path: &exchange.path,
         query: &exchange.query,
@@ -57,6 +67,20 @@ pub(super) fn admit<'a>(
         .lookup(&view, &mut exchange.params)
         .ok_or_else(|| Reject::new(ErrorCode::RouteNotFound))?;
     Ok(Admitted::Route(&plane.routes[id as usize]))
+}
+
+/// How the body is delimited. On HTTP/2 the stream tells its end, whatever the fields say.
+fn framing(connection: &Connection, exchange: &Exchange) -> Result<Body, Reject> {
+    let request = &exchange.request;
+    match (request_body(request)?, &connection.io) {
+        _ if exchange.connect.is_some() => Ok(Body::Empty),
+        (Body::Empty, Wire::H2(stream))
+            if !stream.is_last() && request.fields.get(Known::ContentLength).is_none() =>
+        {
+            Ok(Body::Chunked)
+        }
+        (body, _) => Ok(body),
+    }
 }
 
 /// A head as the route table asks it.
@@ -108,6 +132,9 @@ fn read_target(
     if let Some(authority) = authority {
         let host =
             weir_route::normalize_host(authority, &mut spare).map_err(|error| bad_host(error.to_string()))?;
+        if is_misdirected(connection, host.name) {
+            return Err(Reject::new(ErrorCode::MisdirectedRequest));
+        }
         exchange.host.extend_from_slice(host.name);
         exchange.authority.extend_from_slice(authority);
     }
@@ -129,6 +156,13 @@ fn read_target(
     Ok(TargetKind::Resource)
 }
 
+/// Whether a connection on which clients prove who they are is used for another host than it was made for: what was
+/// proved to the one was not proved to the other. A client that named none has not named another.
+fn is_misdirected(connection: &Connection, host: &[u8]) -> bool {
+    let facts = connection.client.tls.as_ref().filter(|facts| facts.asks_for_client);
+    facts.and_then(|facts| facts.sni.as_deref()).is_some_and(|name| name.as_bytes() != host)
+}
+
 fn bad_host(detail: impl Into<std::borrow::Cow<'static, str>>) -> Reject {
     Reject::because(ErrorCode::BadHost, detail).closing()
 }
@@ -137,9 +171,30 @@ fn one_host(request: &RequestHead) -> Result<Option<&[u8]>, Reject> {
     let mut hosts = request.fields.all(Known::Host);
     match (hosts.next(), hosts.next(), request.version()) {
         (None, _, Version::Http11) => Err(bad_host("an HTTP/1.1 request needs a Host field")),
+        (None, _, Version::Http2) => Err(bad_host("an HTTP/2 request needs an :authority")),
         (Some(_), Some(_), _) => Err(bad_host("there is more than one Host field")),
         (host, _, _) => Ok(host),
     }
+}
+
+/// What a CONNECT over HTTP/2 asks for (RFC 8441). An endpoint of HTTP/1.1 is shown the key that belongs to the same
+/// handshake there.
+fn read_connect(connection: &Connection, exchange: &mut Exchange) -> Result<Upgrade, Reject> {
+    if !exchange.connect.as_deref().is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
+        return Err(Reject::new(ErrorCode::UnknownProtocol));
+    }
+    let fields = &mut exchange.request.fields;
+    if fields.count(Known::SecWebSocketVersion) != 1 || fields.get(Known::SecWebSocketVersion) != Some(b"13")
+    {
+        return Err(Reject::new(ErrorCode::UpgradeRequired).with_field("sec-websocket-version", "13"));
+    }
+    let random = [connection.worker.base.random(), connection.worker.base.random()];
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&random[0].to_be_bytes());
+    bytes[8..].copy_from_slice(&random[1].to_be_bytes());
+    fields.remove(Known::SecWebSocketKey);
+    fields.append_own(Known::SecWebSocketKey, "Sec-WebSocket-Key", STANDARD.encode(bytes).as_bytes());
+    Ok(Upgrade::WebSocket)
 }
 
 /// What the connection is to become; `None` also for what is politely ignored, such as `h2c`.

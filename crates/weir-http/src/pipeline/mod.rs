@@ -105,7 +105,11 @@ async fn decide(
     gateway_fields::begin(connection, exchange, plane);
     let admitted = head.and_then(|()| admit::admit(connection, exchange, plane));
     // Where it goes is settled with each endpoint.
-    *body = Transfer::new(exchange.framing, &connection.io, Sink::Discard, exchange.record.started);
+    *body = match exchange.upgrade {
+        // What follows belongs to the other protocol.
+        Some(_) => Transfer::none(exchange.record.started),
+        None => Transfer::new(exchange.framing, &connection.io, Sink::Discard, exchange.record.started),
+    };
     let route = match admitted {
         Ok(admit::Admitted::Route(route)) => route,
         Ok(admit::Admitted::ServerOptions) => {

@@ -6,12 +6,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use weir_base::ByteSize;
-use weir_net::tls::Alpn;
+use weir_net::tls::{Alpn, TlsFacts};
 use weir_net::{Relay, Socket};
 use weir_upstream::{
     Dial, DialError, Endpoint, Lease, Outcome, PickError, PickRequest, Speaks, Tried, Upstream, dial,
 };
-use weir_wire::proxy_protocol::{Tlv, Tlvs, write_v1, write_v2};
+use weir_wire::proxy_protocol::{TlsTold, Tlv, Tlvs, write_v1, write_v2};
 
 use super::connection::Connection;
 use super::opening::{Silence, poll_more};
@@ -27,6 +27,7 @@ pub(super) async fn connect(
     upstream: &Arc<Upstream>,
 ) -> Result<Box<Joined>, End> {
     let introduction = introduction(connection, listener.plan.send_proxy_protocol);
+    let spoken = spoken(connection);
     let mut first_try = None;
     let mut tried = Tried::new();
     let mut last = End::NoEndpoint;
@@ -43,7 +44,7 @@ pub(super) async fn connect(
         let dial = Dial {
             limit: upstream.plan().connect_timeout,
             preface: &introduction,
-            speaks: Speaks::Client(spoken(connection)),
+            speaks: Speaks::Client(spoken.as_deref()),
         };
         let started = Instant::now();
         let begun = *first_try.get_or_insert(started);
@@ -68,7 +69,7 @@ pub(super) async fn connect(
             Err(error) => {
                 last = match error {
                     DialError::Failed(_) => End::ConnectFailed,
-                    DialError::Tls(_) => End::TlsFailed,
+                    DialError::Tls(_) => End::UpstreamTlsFailed,
                     DialError::TimedOut => End::ConnectTimeout,
                     DialError::OutOfDescriptors => return Err(End::Overloaded),
                     DialError::Stopping => return Err(End::ShuttingDown),
@@ -158,11 +159,12 @@ impl Departure {
 }
 
 /// The protocol that the client has agreed on with us by ALPN, to be offered to the endpoint; none where it speaks no TLS.
-fn spoken(connection: &Connection) -> Option<&'static [u8]> {
-    match connection.client.alpn()? {
-        Alpn::Http11 => Some(b"http/1.1"),
-        Alpn::H2 => Some(b"h2"),
-        Alpn::Other => None,
+fn spoken(connection: &Connection) -> Option<Box<[u8]>> {
+    let facts = connection.client.tls()?;
+    match facts.alpn? {
+        Alpn::Http11 => Some(Box::from(&b"http/1.1"[..])),
+        Alpn::H2 => Some(Box::from(&b"h2"[..])),
+        Alpn::Other => facts.other_protocol.clone(),
     }
 }
 
@@ -221,11 +223,27 @@ fn introduction(connection: &Connection, version: SendProxyProtocol) -> Vec<u8> 
     } else {
         let tlvs = declared.map_or(&[][..], |declared| &declared.tlvs);
         let tlvs = Tlvs::new(tlvs).map_while(Result::ok);
-        let tlvs: Vec<Tlv> = tlvs.filter(|tlv| tlv.kind != CHECKSUM).collect();
+        let told = connection.client.tls().map(|facts| told(facts));
+        let ssl = told.as_ref().map(TlsTold::ssl).unwrap_or_default();
+        // What the client has settled with us stands in the place of what it has settled with somebody before.
+        let ours: Vec<Tlv> = told.iter().flat_map(|told| told.tlvs(&ssl)).collect();
+        let is_kept =
+            |tlv: &Tlv<'_>| tlv.kind != CHECKSUM && (told.is_none() || !TlsTold::KINDS.contains(&tlv.kind));
+        let tlvs: Vec<Tlv> = tlvs.filter(is_kept).chain(ours).collect();
         // What came in a header without addresses may not fit beside them: the addresses matter more.
         if write_v2(endpoints, &tlvs, &mut header).is_err() {
             write_v2(endpoints, &[], &mut header).expect("a header without TLVs is short");
         }
     }
     header
+}
+
+fn told(facts: &TlsFacts) -> TlsTold<'_> {
+    TlsTold {
+        version: facts.version,
+        cipher: facts.cipher,
+        server_name: facts.sni.as_deref().unwrap_or_default(),
+        alpn: facts.alpn_name.as_deref().unwrap_or_default(),
+        client: facts.client.as_deref().map(|client| &*client.common_name),
+    }
 }

@@ -78,6 +78,7 @@ pub(super) fn compile_plane(
             let plan = ListenerPlan {
                 match_id,
                 paths: listener.paths,
+                versions: listener.versions,
                 proxy_protocol: listener.proxy_protocol,
                 tls: parts.tls.get(name).cloned(),
             };
@@ -92,6 +93,7 @@ pub(super) fn compile_plane(
         trusted: plan.trusted_proxies.clone(),
         timeouts: plan.timeouts,
         limits,
+        http2: plan.http2.clone(),
         revision,
         shards: workers + 1,
     };

@@ -8,6 +8,7 @@ mod bind;
 mod bounds;
 mod cycle;
 mod descriptors;
+mod http2;
 mod listener;
 mod log;
 mod matching;

@@ -7,7 +7,7 @@ use weir_net::TrustedProxies;
 use weir_upstream::{Address, BalancePlan, EndpointPlan, HashKey, Target, UPSTREAM, UpstreamPlan};
 
 use super::route::Names;
-use super::{Inputs, admin, bind, bounds, cycle, listener, log, route, table};
+use super::{Inputs, admin, bind, bounds, cycle, http2, listener, log, route, table};
 use crate::plan::{ActionPlan, ListenerPlan, RootPlan, TakesPlan};
 
 /// The whole language.
@@ -48,6 +48,7 @@ pub(crate) static ROOT: Object = Object::new(
             "How long things may take on the clients' side.",
         ),
         Key::new("limits", Shape::Object(&bounds::LIMITS), "How much clients may use."),
+        Key::new("http2", Shape::Object(&http2::HTTP2), "What bounds connections that speak HTTP/2."),
         Key::new(
             "trusted_proxies",
             Shape::OneOrMany(&Shape::Text),
@@ -101,6 +102,7 @@ pub(super) fn decode(
         trusted_proxies: trusted_proxies(&root, problems),
         timeouts: bounds::timeouts(&root, problems),
         limits: bounds::limits(&root, problems),
+        http2: http2::decode(&root, problems),
         listeners,
         routes,
         table,
