@@ -7,7 +7,7 @@ use weir_net::TrustedProxies;
 use weir_upstream::{Address, BalancePlan, EndpointPlan, HashKey, Target, UPSTREAM, UpstreamPlan};
 
 use super::route::Names;
-use super::{Inputs, admin, bind, bounds, cycle, http2, listener, log, route, table};
+use super::{Inputs, admin, bind, bounds, covered, cycle, http2, listener, log, route, table};
 use crate::plan::{ActionPlan, ListenerPlan, RootPlan, TakesPlan};
 
 /// The whole language.
@@ -97,6 +97,7 @@ pub(super) fn decode(
     check_datagram_endpoints(&root, &listeners, &upstreams, problems);
     cycle::check(&root, &listeners, &upstreams, problems);
     let table = table::check(&root, &routes, rules, problems);
+    covered::check(&root, &listeners, &routes, &table, problems);
     RootPlan {
         workers: root.opt_integer("workers").unwrap_or_else(cores),
         trusted_proxies: trusted_proxies(&root, problems),
@@ -128,7 +129,7 @@ pub(super) fn not_yet(section: &Section, key: &str, message: &str, problems: &Pr
     if let Some(node) = section.node(key).filter(|node| !node.is_off()) {
         let problem = Problem::error(Code::NOT_YET, node, message);
         problems.push(
-            problem.help(format!("remove `{key}`; this version proxies HTTP/1.1, TCP and UDP, without TLS")),
+            problem.help(format!("remove `{key}`; this version proxies HTTP, TCP and UDP, without tunnels")),
         );
     }
 }
