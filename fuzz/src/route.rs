@@ -42,7 +42,7 @@ fn has_its_params(rule: &Rule) -> bool {
 
 fn check(table: &weir_route::RouteTable, rules: &[Rule], request: &build::Request, params: &mut Params) {
     let mut matching: Vec<&Rule> = rules.iter().filter(|rule| reference::matches(rule, request)).collect();
-    matching.sort_by_key(|rule| reference::rank(rule));
+    matching.sort_by_key(|rule| reference::rank(rule, request));
     let found = table.lookup(&request.view(), params);
     match (found, matching.first()) {
         (None, None) => {}
@@ -50,7 +50,7 @@ fn check(table: &weir_route::RouteTable, rules: &[Rule], request: &build::Reques
             // Several of one rank may be left where no cheap test tells that two matchers can both hold.
             let winner = matching.iter().find(|rule| rule.id == id).expect("the winner matches");
             assert!(
-                reference::rank(winner) == reference::rank(best),
+                reference::rank(winner, request) == reference::rank(best, request),
                 "{winner:?} is not the best, {best:?} is"
             );
         }

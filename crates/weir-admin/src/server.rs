@@ -142,7 +142,9 @@ async fn accept(acceptor: Acceptor, service: Arc<Service>, mut stopping: watch::
                     match socket {
                         Socket::Tcp(stream) => serve(stream, ends, place, service, stopping).await,
                         Socket::Unix(stream) => serve(stream, ends, place, service, stopping).await,
-                        Socket::Tls(_) => unreachable!("the admin address accepts no TLS"),
+                        Socket::Tls(_) | Socket::Stream(_) => {
+                            unreachable!("the admin address accepts sockets as they are")
+                        }
                     }
                 });
             }

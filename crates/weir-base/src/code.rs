@@ -73,6 +73,8 @@ codes! {
     UnknownVersion = "unknown-version", 505, Client, "Only HTTP/1.1 and HTTP/1.0 are served here";
     /// The endpoint refused the connection or could not be reached.
     ConnectFailed = "connect-failed", 502, Upstream, "The upstream could not be reached";
+    /// There is no TLS to the endpoint: its certificate is expired, for another name or from an unknown issuer, or there is no protocol in common.
+    UpstreamTlsFailed = "upstream-tls-failed", 502, Upstream, "The TLS connection to the upstream failed";
     /// The endpoint closed the connection before it answered.
     UpstreamClosed = "upstream-closed", 502, Upstream, "The upstream closed the connection before it answered";
     /// The endpoint's answer is not one unambiguous HTTP/1.1 message.

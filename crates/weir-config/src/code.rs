@@ -72,6 +72,7 @@ rules! {
     WEAK_SECRET = 451, "weak secret", "The secret is a well-known one or shorter than 16 bytes. Anybody can guess it.";
     NO_SECRET = 452, "secret cannot be read", "The file or the variable that should hold the secret is missing or empty.";
     OPEN_ADMIN = 453, "admin beyond loopback", "The admin address can be reached from other machines; it needs a token, and a warning stays.";
+    INSECURE = 454, "not verified", "An upstream is not verified, so that anybody may be it; the warning stays.";
     CERTIFICATE = 461, "certificate cannot be used", "A certificate, its key or a file of authorities is missing, unreadable, or does not belong to the other. It is an error where nothing is left to serve.";
     CERTIFICATE_DATE = 462, "certificate out of date", "A certificate has expired, expires within 14 days, or is not valid yet. It is served all the same.";
     CERTIFICATE_FLAW = 463, "certificate with a flaw", "The chain is incomplete or out of order, the certificate names no host, or its OCSP answer cannot be stapled.";

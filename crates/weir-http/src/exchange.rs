@@ -6,9 +6,12 @@ use weir_base::ErrorCode;
 use weir_net::tls::TlsFacts;
 use weir_route::Params;
 use weir_telemetry::trace::TraceContext;
+use weir_wire::grpc_web::Mode;
 use weir_wire::http1::{Body, RequestHead, ResponseHead};
 
+use crate::filter::BodyFilter;
 use crate::plane::RouteInfo;
+use crate::policy::Coding;
 
 /// One request and its answer, as policies and actions see them.
 ///
@@ -45,6 +48,17 @@ pub struct Exchange {
     pub request_id: Vec<u8>,
     /// The trace that this request belongs to.
     pub trace: TraceContext,
+    /// The origin whose pages may read the answer, `*` for all; empty for none.
+    pub(crate) allowed_origin: Vec<u8>,
+    /// The coding in which the client takes the answer best, of those that are offered.
+    pub(crate) coding: Option<Coding>,
+    /// How the body of the answer to a gRPC-Web call is to be written.
+    pub(crate) grpc_web: Option<Mode>,
+    /// The length of the answer's body, where it is known before it comes.
+    pub(crate) body_length: Option<u64>,
+    /// What the bodies pass through on their way.
+    pub(crate) request_filter: Option<Box<dyn BodyFilter>>,
+    pub(crate) response_filter: Option<Box<dyn BodyFilter>>,
     /// What the client wants the connection to become.
     pub upgrade: Option<Upgrade>,
     /// How the request's body is delimited.
@@ -151,6 +165,12 @@ impl Exchange {
             tls: None,
             request_id: Vec::new(),
             trace: TraceContext::default(),
+            allowed_origin: Vec::new(),
+            coding: None,
+            grpc_web: None,
+            body_length: None,
+            request_filter: None,
+            response_filter: None,
             upgrade: None,
             framing: Body::Empty,
             persistent: false,
@@ -182,6 +202,12 @@ impl Exchange {
         self.scheme = "http";
         self.tls = None;
         self.request_id.clear();
+        self.allowed_origin.clear();
+        self.coding = None;
+        self.grpc_web = None;
+        self.body_length = None;
+        self.request_filter = None;
+        self.response_filter = None;
         self.upgrade = None;
         self.framing = Body::Empty;
         self.persistent = false;

@@ -8,6 +8,7 @@
 mod action;
 mod connection;
 mod exchange;
+mod filter;
 mod former;
 mod forward;
 mod pipeline;
@@ -22,6 +23,7 @@ mod template;
 mod trailers;
 mod transfer;
 mod trust;
+mod vary;
 mod wire;
 mod worker;
 
@@ -31,7 +33,8 @@ pub use action::{
 pub use former::FormerPlanes;
 pub use plane::{Limits, ListenerPlan, Plane, PlanePlan, Route, RoutePlan, Timeouts};
 pub use policy::{
-    BodyLimitPlan, FieldChanges, HeadersPlan, HostRewrite, IpRule, IpRulesPlan, PathRewrite, Policy,
+    BodyLimitPlan, Coding, CompressPlan, CorsPlan, FieldChanges, Flow, Granted, GrpcWebPlan, HeadersPlan,
+    HostRewrite, IpRule, IpRulesPlan, Levels, MediaPattern, OriginPattern, Origins, PathRewrite, Policy,
     PolicyPlan, RewritePlan, SecurityHeadersPlan, SecurityPreset, StatusPlan, WebSocketOriginsPlan,
     policy_kinds,
 };

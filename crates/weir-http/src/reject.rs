@@ -74,7 +74,12 @@ impl From<ForwardError> for Reject {
                 reject.with_field("retry-after", "5")
             }
             ForwardError::OutOfDescriptors => reject.with_field("retry-after", "1"),
+            // The names in it are nobody's business.
+            ForwardError::Tls(fault) => Self::because(code, fault.reason().sentence()),
             ForwardError::RequestMalformed(cause) => {
+                Self::because(code, format!("the request body is malformed: {cause}")).closing()
+            }
+            ForwardError::RequestRefused(cause) => {
                 Self::because(code, format!("the request body is malformed: {cause}")).closing()
             }
             // The body was read to its end.

@@ -1,5 +1,6 @@
 mod chunk_writer;
 mod encode;
+mod filtering;
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -8,8 +9,10 @@ use std::time::{Duration, Instant};
 use weir_net::{Buffer, Buffers, Pipe, Spares};
 use weir_wire::http1::{Body, ChunkError, ChunkedDecoder, Head};
 
+use crate::filter::{BodyFilter, FilterError};
 use crate::trailers::TrailerRules;
 use crate::wire::{H2Stream, Io, Wire};
+use filtering::Filtering;
 
 /// One direction of one body: read as the source frames it, written as the sink needs it.
 ///
@@ -20,6 +23,8 @@ pub(crate) struct Transfer {
     source: Source,
     sink: Sink,
     end: End,
+    /// What the body passes through, where there is something.
+    filtering: Option<Box<Filtering>>,
     /// Those of the source, once it has finished, where there are any.
     trailers: Option<Box<Head>>,
     /// Bytes for the sink that do not stand in the source's buffer: a re-made chunk, trailers, the last chunk.
@@ -89,6 +94,9 @@ const SPLICE_BYTES_MIN: u64 = 128 << 10;
 /// Most body bytes that one look moves before other tasks of the worker get their turn: about a millisecond's work.
 const TURN_BYTES: u64 = 4 << 20;
 
+/// The same for a body that passes through a filter, some of which take 20 ns for a byte.
+const FILTERED_TURN_BYTES: u64 = 64 << 10;
+
 /// Which end a transfer waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -109,6 +117,8 @@ pub(crate) enum TransferError {
     TooLarge,
     /// A trailer that a policy denies; the last chunk was not written.
     TrailerDenied,
+    /// What the body passes through refuses it.
+    Refused(FilterError),
     SinkFailed(#[allow(dead_code, reason = "shown by Debug")] io::Error),
 }
 
@@ -163,6 +173,7 @@ impl Transfer {
             source,
             sink,
             end: End::Told,
+            filtering: None,
             trailers: None,
             encoded: None,
             pipe: None,
@@ -178,6 +189,16 @@ impl Transfer {
     /// Sets the most body bytes allowed.
     pub(crate) fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
+    }
+
+    /// Has the body pass through a filter.
+    pub(crate) fn filter_by(&mut self, filter: Option<Box<dyn BodyFilter>>) {
+        self.filtering = filter.map(Filtering::new);
+    }
+
+    /// Bytes of the body as the sink gets it.
+    pub(crate) fn bytes_passed(&self) -> u64 {
+        self.filtering.as_ref().map_or(self.bytes, |filtering| filtering.bytes)
     }
 
     /// Sets what is done to trailers before they are written.
@@ -205,7 +226,9 @@ impl Transfer {
     /// Whether the source's body was read to its end and all of it written.
     #[inline]
     pub(crate) fn is_finished(&self) -> bool {
-        matches!((&self.source, &self.end), (Source::Finished, End::Told)) && self.encoded.is_none()
+        matches!((&self.source, &self.end), (Source::Finished, End::Told))
+            && self.encoded.is_none()
+            && !self.is_filtering()
     }
 
     /// Whether the source's body was read to its end.
@@ -217,6 +240,7 @@ impl Transfer {
     pub(crate) fn discard(&mut self, spares: &Spares) {
         self.sink = Sink::Discard;
         self.end = End::Told;
+        self.filtering = None;
         if let (Some(pipe), Source::Length(left)) = (&self.pipe, &mut self.source) {
             // Already read from the source, and with the pipe forgotten.
             *left -= pipe.filled() as u64;
@@ -246,6 +270,7 @@ impl Transfer {
     /// What of the source's buffer can be written as it is.
     pub(crate) fn raw_ready(&self, filled: usize) -> usize {
         match (&self.source, self.sink) {
+            _ if self.filtering.is_some() => 0,
             (Source::Length(left), Sink::Raw | Sink::Frames) => {
                 usize::try_from(*left).unwrap_or(usize::MAX).min(filled)
             }
@@ -286,7 +311,8 @@ impl Transfer {
         tap: &mut impl Tap,
     ) -> Poll<Result<(), TransferError>> {
         let buffers = &spares.buffers;
-        let turn = self.bytes.saturating_add(TURN_BYTES);
+        let turn = if self.filtering.is_some() { FILTERED_TURN_BYTES } else { TURN_BYTES };
+        let turn = self.bytes.saturating_add(turn);
         loop {
             if self.bytes >= turn && !self.is_finished() {
                 // Two fast ends would never make it wait, and everybody else would.
@@ -295,6 +321,10 @@ impl Transfer {
             }
             if self.encoded.is_some() {
                 ready!(self.poll_encoded(cx, to, spares))?;
+                continue;
+            }
+            if self.is_filtering() {
+                self.encode_filtered(buffers);
                 continue;
             }
             if matches!(self.source, Source::Finished) {
@@ -318,14 +348,22 @@ impl Transfer {
             }
             match (&mut *from, &mut *to) {
                 (Wire::H1(from), Wire::H1(to)) if self.pipe.is_some() || self.is_spliced(from, to, tap) => {
-                    ready!(self.poll_pipe(cx, from, to, spares))?;
+                    ready!(self.poll_pipe(cx, from, to, spares, tap))?;
                 }
-                (Wire::H1(from), Wire::H1(_))
-                    if matches!(self.source, Source::Length(SPLICE_BYTES_MIN..)) =>
-                {
-                    ready!(self.poll_source_large(cx, from, buffers))?;
+                (from, to) => {
+                    let polled = match (from, to) {
+                        (Wire::H1(from), Wire::H1(_))
+                            if matches!(self.source, Source::Length(SPLICE_BYTES_MIN..)) =>
+                        {
+                            self.poll_source_large(cx, from, buffers, tap)
+                        }
+                        (from, _) => self.poll_source(cx, from, buffers, tap),
+                    };
+                    match polled {
+                        Poll::Pending if self.pause(tap)? => {}
+                        polled => ready!(polled)?,
+                    }
                 }
-                _ => ready!(self.poll_source(cx, from, buffers))?,
             }
         }
     }
@@ -370,7 +408,7 @@ impl Transfer {
         }
         match (&self.source, self.sink) {
             // Once begun it goes on to the last byte: falling back would cost a system call for each buffer.
-            (Source::Length(left), Sink::Raw) => {
+            (Source::Length(left), Sink::Raw) if self.filtering.is_none() => {
                 self.spliced || (*left >= SPLICE_BYTES_MIN && tap.lets_pass(*left))
             }
             _ => false,
@@ -384,6 +422,7 @@ impl Transfer {
         from: &mut Io,
         to: &mut Io,
         spares: &Spares,
+        tap: &mut impl Tap,
     ) -> Poll<Result<(), TransferError>> {
         let Source::Length(left) = self.source else { unreachable!("only lengths are spliced") };
         if self.pipe.is_none() {
@@ -393,7 +432,7 @@ impl Transfer {
             ready!(from.socket.poll_readable(cx)).map_err(TransferError::SourceFailed)?;
             let Some(mut pipe) = spares.pipes.take() else {
                 let count = ready!(from.poll_fill(cx, &spares.buffers));
-                return Poll::Ready(self.filled(count, &spares.buffers));
+                return Poll::Ready(self.filled(count, &spares.buffers, tap));
             };
             let max = usize::try_from(left).unwrap_or(usize::MAX);
             match pipe.poll_fill(cx, &from.socket, max) {
@@ -433,7 +472,7 @@ impl Transfer {
         debug_assert_eq!(self.sink, Sink::Discard, "there is no sink to write to");
         while !matches!(self.source, Source::Finished) {
             if from.is_empty() {
-                ready!(self.poll_source(cx, from, buffers))?;
+                ready!(self.poll_source(cx, from, buffers, &mut ()))?;
             } else {
                 self.encode(from, buffers, &mut ())?;
             }
@@ -447,11 +486,11 @@ impl Transfer {
         cx: &mut Context<'_>,
         from: &mut Io,
         buffers: &Buffers,
+        tap: &mut impl Tap,
     ) -> Poll<Result<(), TransferError>> {
         self.blocked = Side::Source;
-        let count = ready!(from.poll_fill_large(cx, buffers)).map_err(TransferError::SourceFailed)?;
-        self.moved = true;
-        Poll::Ready(if count == 0 { Err(TransferError::SourceEnded) } else { Ok(()) })
+        let result = ready!(from.poll_fill_large(cx, buffers));
+        Poll::Ready(self.filled(result, buffers, tap))
     }
 
     fn poll_source(
@@ -459,19 +498,25 @@ impl Transfer {
         cx: &mut Context<'_>,
         from: &mut Wire,
         buffers: &Buffers,
+        tap: &mut impl Tap,
     ) -> Poll<Result<(), TransferError>> {
         self.blocked = Side::Source;
         match ready!(from.poll_fill(cx, buffers)) {
             Ok(0) if matches!(self.source, Source::Frames(_)) => {
                 self.moved = true;
-                Poll::Ready(self.end_frames(from, None, buffers))
+                Poll::Ready(self.end_frames(from, None, buffers, tap))
             }
-            result => Poll::Ready(self.filled(result, buffers)),
+            result => Poll::Ready(self.filled(result, buffers, tap)),
         }
     }
 
     /// Goes on with what a look at the source gave.
-    fn filled(&mut self, result: io::Result<usize>, buffers: &Buffers) -> Result<(), TransferError> {
+    fn filled(
+        &mut self,
+        result: io::Result<usize>,
+        buffers: &Buffers,
+        tap: &mut impl Tap,
+    ) -> Result<(), TransferError> {
         let count = result.map_err(TransferError::SourceFailed)?;
         self.moved = true;
         if count > 0 {
@@ -480,9 +525,7 @@ impl Transfer {
         if !matches!(self.source, Source::UntilClose) {
             return Err(TransferError::SourceEnded);
         }
-        self.source = Source::Finished;
-        self.finish(buffers);
-        Ok(())
+        self.conclude(None, Head::default(), &TrailerRules::default(), buffers, tap)
     }
 
     fn allow(&self, more: u64) -> Result<(), TransferError> {

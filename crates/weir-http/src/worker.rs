@@ -6,7 +6,8 @@ use http::HeaderValue;
 use weir_net::{Hoard, ListenerState, Socket, Worker};
 use weir_task::{Live, LiveCache, Snapshot};
 use weir_telemetry::AccessBuffer;
-use weir_upstream::{Endpoint, PoolPlan, pool::Pool};
+use weir_upstream::pool::Pool;
+use weir_upstream::{Endpoint, LinkId, PoolPlan};
 
 use crate::exchange::Exchange;
 use crate::former::FormerPlanes;
@@ -40,7 +41,7 @@ pub struct HttpWorker {
     access: Mutex<AccessBuffer>,
     date: Mutex<Date>,
     /// Endpoints that said what nobody had asked, and until when their connections are used only once.
-    distrusted: Mutex<Vec<(u32, Instant)>>,
+    distrusted: Mutex<Vec<(LinkId, Instant)>>,
 }
 
 /// The time, as `Date` tells it.
@@ -172,21 +173,21 @@ impl HttpWorker {
 
     /// An endpoint sent bytes that belong to no answer: on a connection that is used again, they would become the next
     /// one. For a while none of its connections is, those that lie idle here among them.
-    pub(crate) fn distrust(&self, endpoint: u32, now: Instant) {
+    pub(crate) fn distrust(&self, link: LinkId, now: Instant) {
         self.shared.stats.unasked_bytes.add(1);
-        let idle = locked(&self.pool).sweep(now, |id| id == endpoint);
+        let idle = locked(&self.pool).sweep(now, |idle| idle == link);
         drop(idle);
         let mut distrusted = locked(&self.distrusted);
-        distrusted.retain(|(id, until)| *id != endpoint && *until > now);
+        distrusted.retain(|(distrusted, until)| *distrusted != link && *until > now);
         if distrusted.len() < DISTRUSTED_MAX {
-            distrusted.push((endpoint, now + DISTRUST));
+            distrusted.push((link, now + DISTRUST));
         }
     }
 
     /// Whether an endpoint's connections may be used again.
     #[inline]
-    pub(crate) fn is_trusted(&self, endpoint: u32, now: Instant) -> bool {
-        !locked(&self.distrusted).iter().any(|(id, until)| *id == endpoint && *until > now)
+    pub(crate) fn is_trusted(&self, link: LinkId, now: Instant) -> bool {
+        !locked(&self.distrusted).iter().any(|(distrusted, until)| *distrusted == link && *until > now)
     }
 
     pub(crate) fn access(&self) -> MutexGuard<'_, AccessBuffer> {
@@ -203,11 +204,11 @@ impl HttpWorker {
         locked(&self.date).value.clone()
     }
 
-    /// Ends what a new configuration no longer wants: idle connections to endpoints other than these.
-    pub fn review(&self, endpoints: &HashSet<u32>) {
-        let unwanted = locked(&self.pool).sweep(Instant::now(), |id| !endpoints.contains(&id));
+    /// Ends what a new configuration no longer wants: idle connections that were made otherwise than these.
+    pub fn review(&self, links: &HashSet<LinkId>) {
+        let unwanted = locked(&self.pool).sweep(Instant::now(), |link| !links.contains(&link));
         drop(unwanted);
-        self.shared_pool.review(endpoints);
+        self.shared_pool.review(links);
         locked(&self.plane).refresh(&self.shared.live);
     }
 }

@@ -5,6 +5,7 @@
 
 mod admission;
 mod buffer;
+mod byte_stream;
 mod connections;
 mod descriptors;
 mod listener;
@@ -21,6 +22,7 @@ mod worker;
 
 pub use admission::{Admitted, ConnectionLimits};
 pub use buffer::{BUFFER_BYTES, Buffer, Buffers, LARGE_BUFFER_BYTES};
+pub use byte_stream::{ByteStream, StreamFault};
 pub use connections::ConnectionHandle;
 pub use descriptors::{DescriptorLimit, is_out_of_descriptors, raise_descriptor_limit};
 pub use listener::{BindAddress, BindAddressError, BindError, Listener, ListenerSocket, Pending};

@@ -71,7 +71,7 @@ impl Pipe {
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, from: &Socket, max: usize) -> Poll<io::Result<usize>> {
         debug_assert_eq!(self.filled, 0, "a pipe is filled when it is empty");
         let max = max.min(self.size);
-        let result = from.poll_read_with(cx, || {
+        let result = from.poll_read_with(cx, |from| {
             splice(from, None, &self.write, None, max, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)
                 .map_err(io::Error::from)
         });
@@ -87,7 +87,7 @@ impl Pipe {
         if more {
             flags |= SpliceFlags::MORE;
         }
-        let result = to.poll_write_with(cx, || {
+        let result = to.poll_write_with(cx, |to| {
             splice(&self.read, None, to, None, self.filled, flags).map_err(io::Error::from)
         });
         if let Poll::Ready(Ok(count)) = result {

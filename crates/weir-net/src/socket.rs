@@ -4,14 +4,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::Buffer;
 use crate::tls::{Alpn, TlsFacts, TlsStream};
+use crate::{Buffer, ByteStream};
 
 /// A connected byte stream, whatever carries it.
 #[derive(Debug)]
@@ -22,14 +22,17 @@ pub enum Socket {
     Unix(UnixStream),
     /// TLS on one of them.
     Tls(Box<TlsStream>),
+    /// A stream that is no socket of this process.
+    Stream(Box<dyn ByteStream>),
 }
 
 macro_rules! each {
-    ($self:expr, $socket:ident => $body:expr, $tls:ident => $within:expr) => {
+    ($self:expr, $socket:ident => $body:expr, $tls:ident => $within:expr, $stream:ident => $beside:expr) => {
         match $self {
             Self::Tcp($socket) => $body,
             Self::Unix($socket) => $body,
             Self::Tls($tls) => $within,
+            Self::Stream($stream) => $beside,
         }
     };
 }
@@ -74,7 +77,12 @@ impl Socket {
         let read = each!(
             self,
             s => Pin::new(s).poll_read(cx, &mut room),
-            tls => return tls.poll_read_some(cx, buffer, max)
+            tls => return tls.poll_read_some(cx, buffer, max),
+            stream => {
+                let count = ready!(stream.poll_read(cx, room.initialize_unfilled()))?;
+                room.advance(count);
+                Poll::Ready(Ok(()))
+            }
         );
         ready!(read)?;
         let count = room.filled().len();
@@ -84,7 +92,16 @@ impl Socket {
 
     /// Reads into memory of another kind; nothing at the end of the stream.
     pub fn poll_read_buf(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self, s => Pin::new(s).poll_read(cx, into), tls => tls.poll_read_buf(cx, into))
+        each!(
+            self,
+            s => Pin::new(s).poll_read(cx, into),
+            tls => tls.poll_read_buf(cx, into),
+            stream => {
+                let count = ready!(stream.poll_read(cx, into.initialize_unfilled()))?;
+                into.advance(count);
+                Poll::Ready(Ok(()))
+            }
+        )
     }
 
     /// Writes what the kernel takes.
@@ -92,7 +109,7 @@ impl Socket {
     /// After [`Poll::Pending`] it must be called again with bytes that begin with the same ones: they may be encrypted
     /// already. The count is of bytes that the kernel has taken, so that nothing needs a flush.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self, s => Pin::new(s).poll_write(cx, bytes), tls => tls.poll_write(cx, bytes))
+        each!(self, s => Pin::new(s).poll_write(cx, bytes), tls => tls.poll_write(cx, bytes), stream => stream.poll_write(cx, bytes))
     }
 
     /// Writes what the kernel takes of several pieces; they stand for their bytes, as with
@@ -105,18 +122,22 @@ impl Socket {
         each!(
             self,
             s => Pin::new(s).poll_write_vectored(cx, pieces),
-            tls => tls.poll_write_vectored(cx, pieces)
+            tls => tls.poll_write_vectored(cx, pieces),
+            stream => {
+                let first = pieces.iter().find(|piece| !piece.is_empty());
+                stream.poll_write(cx, first.map_or(&[], |piece| piece))
+            }
         )
     }
 
     /// Ends the writing direction, within TLS with a word.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, s => Pin::new(s).poll_shutdown(cx), tls => tls.poll_shutdown(cx))
+        each!(self, s => Pin::new(s).poll_shutdown(cx), tls => tls.poll_shutdown(cx), stream => stream.poll_shutdown(cx))
     }
 
     /// Waits until there is something to read, the end of the stream or an error among it.
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, s => s.poll_read_ready(cx), tls => tls.poll_readable(cx))
+        each!(self, s => s.poll_read_ready(cx), tls => tls.poll_readable(cx), stream => stream.poll_readable(cx))
     }
 
     /// Reads without waiting; [`io::ErrorKind::WouldBlock`] where there is nothing.
@@ -127,49 +148,72 @@ impl Socket {
     ///
     /// What read(2) says.
     pub fn try_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        each!(self, s => s.try_read(bytes), tls => tls.try_read(bytes))
+        each!(self, s => s.try_read(bytes), tls => tls.try_read(bytes), stream => stream.try_read(bytes))
     }
 
     /// Whether a connection that should be silent is so: open, and nothing came.
     ///
     /// Asks the kernel, not the runtime's memory of what it heard: costs one system call.
     pub fn is_silent(&mut self) -> bool {
-        if let Self::Tls(tls) = self {
-            return tls.is_silent();
-        }
+        let fd = match self {
+            Self::Tcp(stream) => (*stream).as_fd(),
+            Self::Unix(stream) => (*stream).as_fd(),
+            Self::Tls(tls) => return tls.is_silent(),
+            Self::Stream(stream) => return stream.is_silent(),
+        };
         let mut byte = [0u8; 1];
-        let peeked = rustix::net::recv(
-            self.as_fd(),
-            &mut byte,
-            rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT,
-        );
-        matches!(peeked, Err(error) if error == rustix::io::Errno::AGAIN)
+        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        matches!(rustix::net::recv(fd, &mut byte, flags), Err(error) if error == rustix::io::Errno::AGAIN)
+    }
+
+    /// Reads at once what the kernel has, whatever the runtime has heard.
+    pub(crate) fn receive_now(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let flags = rustix::net::RecvFlags::DONTWAIT;
+        let received = match self {
+            Self::Tcp(stream) => rustix::net::recv(stream, bytes, flags),
+            Self::Unix(stream) => rustix::net::recv(stream, bytes, flags),
+            Self::Tls(tls) => return tls.try_read(bytes),
+            Self::Stream(stream) => return stream.try_read(bytes),
+        };
+        received.map(|(count, _)| count).map_err(io::Error::from)
+    }
+
+    /// Writes in passing what is taken at once; what is not is lost.
+    pub(crate) fn send_now(&mut self, bytes: &[u8]) {
+        let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
+        match self {
+            Self::Tcp(stream) => _ = rustix::net::send(stream, bytes, flags),
+            Self::Unix(stream) => _ = rustix::net::send(stream, bytes, flags),
+            Self::Tls(_) | Self::Stream(_) => {
+                _ = self.poll_write(&mut Context::from_waker(Waker::noop()), bytes);
+            }
+        }
     }
 
     /// What the connection has failed with, where nobody was told yet.
     pub fn take_error(&self) -> Option<io::Error> {
-        each!(self, s => s.take_error().ok().flatten(), tls => tls.socket().take_error())
+        each!(self, s => s.take_error().ok().flatten(), tls => tls.socket().take_error(), stream => stream.take_error())
     }
 
     /// The socket's own address; none on unix sockets.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok(),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Stream(_) => None,
             Self::Tls(tls) => tls.socket().local_addr(),
         }
     }
 
     /// Whether its bytes pass as they are, so that the kernel can move them by itself.
     pub fn can_splice(&self) -> bool {
-        !matches!(self, Self::Tls(_))
+        matches!(self, Self::Tcp(_) | Self::Unix(_))
     }
 
     /// What the TLS handshake has settled; none where there was none.
     pub fn tls(&self) -> Option<&Arc<TlsFacts>> {
         match self {
             Self::Tls(tls) => Some(tls.facts()),
-            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Tcp(_) | Self::Unix(_) | Self::Stream(_) => None,
         }
     }
 
@@ -183,7 +227,7 @@ impl Socket {
     pub fn set_options(&self, keepalive: Option<Duration>, user_timeout: Option<Duration>) {
         let stream = match self {
             Self::Tcp(stream) => stream,
-            Self::Unix(_) => return,
+            Self::Unix(_) | Self::Stream(_) => return,
             Self::Tls(tls) => return tls.socket().set_options(keepalive, user_timeout),
         };
         let socket = socket2::SockRef::from(stream);
@@ -198,8 +242,10 @@ impl Socket {
 
     /// Makes the close of this socket a reset, so that the peer cannot take what it got for the whole.
     pub fn reset_on_close(&mut self) {
-        if let Self::Tls(tls) = self {
-            tls.give_up();
+        match self {
+            Self::Tls(tls) => tls.give_up(),
+            Self::Stream(stream) => stream.reset_on_close(),
+            Self::Tcp(_) | Self::Unix(_) => {}
         }
         self.linger_no_more();
     }
@@ -208,7 +254,8 @@ impl Socket {
         match self {
             // A socket that refuses the option is closed in the ordinary way.
             Self::Tcp(stream) => _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)),
-            Self::Unix(_) => {}
+            // A stream has been told before.
+            Self::Unix(_) | Self::Stream(_) => {}
             Self::Tls(tls) => tls.socket().linger_no_more(),
         }
     }
@@ -222,16 +269,17 @@ impl Socket {
     pub fn poll_read_with<T>(
         &self,
         cx: &mut Context<'_>,
-        mut operation: impl FnMut() -> io::Result<T>,
+        mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         loop {
             let operated = each!(
                 self,
                 s => {
                     ready!(s.poll_read_ready(cx))?;
-                    s.try_io(tokio::io::Interest::READABLE, &mut operation)
+                    s.try_io(tokio::io::Interest::READABLE, || operation(s.as_fd()))
                 },
-                _tls => return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()))
+                _tls => return Poll::Ready(Err(io::ErrorKind::InvalidInput.into())),
+                _stream => return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()))
             );
             match operated {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -248,27 +296,22 @@ impl Socket {
     pub fn poll_write_with<T>(
         &self,
         cx: &mut Context<'_>,
-        mut operation: impl FnMut() -> io::Result<T>,
+        mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         loop {
             let operated = each!(
                 self,
                 s => {
                     ready!(s.poll_write_ready(cx))?;
-                    s.try_io(tokio::io::Interest::WRITABLE, &mut operation)
+                    s.try_io(tokio::io::Interest::WRITABLE, || operation(s.as_fd()))
                 },
-                _tls => return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()))
+                _tls => return Poll::Ready(Err(io::ErrorKind::InvalidInput.into())),
+                _stream => return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()))
             );
             match operated {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
         }
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        each!(self, s => s.as_fd(), tls => tls.socket().as_fd())
     }
 }

@@ -127,8 +127,9 @@ fn read(item: &[u8]) -> Option<(Range<'_>, Quality)> {
     Some(((kind, subtype), quality))
 }
 
-/// `0`, `0.5`, `1.000`: at most three digits behind the point.
-fn read_weight(text: &[u8]) -> Option<Quality> {
+/// Reads the weight of a negotiation, `0`, `0.5`, `1.000`, in thousandths; at most three digits behind the point
+/// (RFC 9110 section 12.4.2).
+pub fn read_weight(text: &[u8]) -> Option<Quality> {
     let (whole, digits) = match text {
         [whole] | [whole, b'.'] => (whole, &[][..]),
         [whole, b'.', digits @ ..] if digits.len() <= 3 => (whole, digits),

@@ -15,7 +15,7 @@ mod rule;
 mod table;
 mod trie;
 
-pub use accept::ACCEPT_ITEMS_MAX;
+pub use accept::{ACCEPT_ITEMS_MAX, read_weight};
 pub use explain::{Advantage, Explanation, NEAR_MISSES_MAX, NearMiss, PathKind, Rank, Reason, Winner};
 pub use host::{HOST_BYTES_MAX, Host, HostError, normalize_host};
 pub use path::{EncodedSlashes, PathError, PathRules, normalize_path};

@@ -29,4 +29,4 @@ pub use event::{EVENTS_QUEUED_MAX, Format, Level, Log, Value};
 pub use line::FIELD_BYTES_MAX;
 pub use metrics::{Collect, Counter, Exposition, Gauge, Histogram, Kind, Registry, Shard, Shards, Tally};
 pub use sink::Sink;
-pub use timestamp::now_micros;
+pub use timestamp::{date_time, now_micros};

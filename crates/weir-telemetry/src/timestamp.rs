@@ -7,6 +7,14 @@ pub fn now_micros() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
+/// A moment as `2026-11-21T04:40:41Z`; the beginning of 1970 for anything before.
+pub fn date_time(at: SystemTime) -> String {
+    let micros = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+    let mut timestamp = Timestamp::new();
+    let text = timestamp.text(u64::try_from(micros).unwrap_or(u64::MAX));
+    format!("{}Z", String::from_utf8_lossy(&text[..19]))
+}
+
 /// How long a change of the wall clock may stay unseen by a [`WallClock`].
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 

@@ -247,6 +247,20 @@ impl RawClient {
         ending
     }
 
+    /// Whether a read would find bytes, or the end, without waiting.
+    pub fn is_readable(&self) -> bool {
+        let stream = &self.wire.stream;
+        stream.set_nonblocking(true).expect("a connected socket");
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).expect("a connected socket");
+        !self.wire.pending.is_empty() || !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether no byte is left of what was read.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.wire.pending.is_empty()
+    }
+
     /// Whether nothing comes and nothing ends for `span`.
     pub fn is_quiet_for(&mut self, span: Duration) -> bool {
         self.patience(span);

@@ -4,10 +4,13 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use weir_net::tls::{self, TlsFailure, TlsFault};
 use weir_net::{Socket, Worker, is_out_of_descriptors};
 use weir_task::Deadline;
+use weir_telemetry::{Level, Value};
 
-use crate::{Address, Outcome};
+use crate::link::Secured;
+use crate::{Address, Endpoint, Outcome};
 
 /// Why there is no connection to an endpoint.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +18,10 @@ pub enum DialError {
     /// It was refused, or failed otherwise.
     #[error(transparent)]
     Failed(#[from] io::Error),
-    /// It was not made in time.
+    /// There is a connection, and no TLS on it.
+    #[error("there is no TLS on the connection: {0}")]
+    Tls(TlsFault),
+    /// It was not made in time, TLS included.
     #[error("it was not made in time")]
     TimedOut,
     /// This process has no descriptor left; says nothing about the endpoint.
@@ -31,33 +37,61 @@ impl DialError {
     pub const fn outcome(&self) -> Outcome {
         match self {
             Self::Failed(_) => Outcome::ConnectFailed,
+            Self::Tls(_) => Outcome::TlsFailed,
             Self::TimedOut => Outcome::ConnectTimeout,
             Self::OutOfDescriptors | Self::Stopping => Outcome::Cancelled,
         }
     }
 }
 
-/// Opens a connection to an endpoint within `limit`; moves `deadline`.
+/// How a connection is made, beside where to.
+#[derive(Debug, Clone, Copy)]
+pub struct Dial<'a> {
+    /// Longest wait for all of it.
+    pub limit: Duration,
+    /// What is written before TLS begins; nothing is written where there is no TLS.
+    pub preface: &'a [u8],
+    /// What is spoken.
+    pub speaks: Speaks<'a>,
+}
+
+/// What is spoken on a connection, for ALPN to offer.
+#[derive(Debug, Clone, Copy)]
+pub enum Speaks<'a> {
+    /// HTTP, in the versions that the upstream is configured with.
+    Http,
+    /// What the client has agreed on with us; none where it speaks no TLS, or has not said.
+    Client(Option<&'a [u8]>),
+}
+
+/// Opens a connection to an endpoint, TLS included where the upstream has it; moves `deadline`.
 ///
 /// Where no descriptor is left, idle connections are given up and it is tried once more in what is left of the time.
 ///
 /// # Errors
 ///
-/// [`DialError`]; nothing was sent.
+/// [`DialError`]; nothing was sent but `preface`. Faults of TLS are counted, and told now and then.
 pub async fn dial(
     worker: &Worker,
     deadline: &Deadline,
-    address: &Address,
-    limit: Duration,
+    endpoint: &Endpoint,
+    dial: Dial<'_>,
 ) -> Result<Socket, DialError> {
-    deadline.set(Instant::now(), limit);
-    match connect(worker, deadline, address).await {
+    let begun = Instant::now();
+    deadline.set(begun, dial.limit);
+    let socket = match connect(worker, deadline, endpoint.address()).await {
         Err(DialError::OutOfDescriptors) => {
             worker.descriptors_ran_out();
-            connect(worker, deadline, address).await
+            connect(worker, deadline, endpoint.address()).await?
         }
-        result => result,
+        result => result?,
+    };
+    let Some(secured) = endpoint.link.secured() else { return Ok(socket) };
+    let shaken = secure(worker, deadline, socket, secured, &dial, begun).await;
+    if let Err(DialError::Tls(fault)) = &shaken {
+        endpoint.tls_failed(worker, fault);
     }
+    shaken
 }
 
 async fn connect(worker: &Worker, deadline: &Deadline, address: &Address) -> Result<Socket, DialError> {
@@ -79,4 +113,74 @@ async fn connect(worker: &Worker, deadline: &Deadline, address: &Address) -> Res
         Poll::Pending => Poll::Pending,
     })
     .await
+}
+
+/// Shakes hands on a connection, in what is left of the time.
+async fn secure(
+    worker: &Worker,
+    deadline: &Deadline,
+    mut socket: Socket,
+    secured: &Secured,
+    dial: &Dial<'_>,
+    begun: Instant,
+) -> Result<Socket, DialError> {
+    write(worker, deadline, &mut socket, dial.preface).await?;
+    let left = dial.limit.saturating_sub(begun.elapsed());
+    let offering = match dial.speaks {
+        Speaks::Http => None,
+        Speaks::Client(protocol) => Some(secured.tls.offering(protocol.as_slice())),
+    };
+    let tls = offering.as_ref().unwrap_or(&secured.tls);
+    let shaken = tls::connect(worker, deadline, left, socket, tls, secured.name.clone()).await;
+    let socket = shaken.map_err(|failure| match failure {
+        TlsFailure::TimedOut => DialError::TimedOut,
+        TlsFailure::Stopping => DialError::Stopping,
+        TlsFailure::Closed => DialError::Tls(TlsFault::closed()),
+        TlsFailure::Io(error) => DialError::Tls(TlsFault::from(&error)),
+        TlsFailure::Protocol(error) => DialError::Tls(TlsFault::from(&error)),
+        TlsFailure::PlainHttp | TlsFailure::NotTls | TlsFailure::TooLong | TlsFailure::GivenUp => {
+            DialError::Tls(TlsFault::not_tls())
+        }
+    })?;
+    if matches!(dial.speaks, Speaks::Http) && !secured.speaks(socket.alpn()) {
+        return Err(DialError::Tls(TlsFault::no_protocol()));
+    }
+    secured.tally.succeeded(socket.tls().is_some_and(|facts| facts.resumed));
+    Ok(socket)
+}
+
+/// Writes what goes before TLS.
+async fn write(
+    worker: &Worker,
+    deadline: &Deadline,
+    socket: &mut Socket,
+    mut bytes: &[u8],
+) -> Result<(), DialError> {
+    while !bytes.is_empty() {
+        let written = poll_fn(|cx| match socket.poll_write(cx, bytes) {
+            Poll::Ready(result) => Poll::Ready(result.map_err(DialError::Failed)),
+            Poll::Pending if worker.is_stopping() => Poll::Ready(Err(DialError::Stopping)),
+            Poll::Pending if deadline.is_expired(cx) => Poll::Ready(Err(DialError::TimedOut)),
+            Poll::Pending => Poll::Pending,
+        });
+        bytes = &bytes[written.await?..];
+    }
+    Ok(())
+}
+
+impl Endpoint {
+    /// Counts that TLS with it failed, and tells it where nothing was told for a while.
+    pub fn tls_failed(&self, worker: &Worker, fault: &TlsFault) {
+        let Some(secured) = self.link.secured() else { return };
+        if !secured.tally.failed(fault, Instant::now()) {
+            return;
+        }
+        let fields = [
+            ("upstream", Value::Str(secured.tally.upstream())),
+            ("endpoint", Value::Str(self.label())),
+            ("reason", Value::Str(fault.reason().as_str())),
+            ("error", Value::Str(&fault.to_string())),
+        ];
+        worker.shared.log.event(Level::Warn, "upstream_tls_failed", &fields);
+    }
 }

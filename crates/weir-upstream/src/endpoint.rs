@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::balancer::Ewma;
 use crate::health::Vitals;
+use crate::link::Link;
 use crate::queue::Queue;
-use crate::{Address, EndpointPlan, EndpointState, Outcome};
+use crate::{Address, EndpointPlan, EndpointState, LinkId, Outcome};
 
 /// One address of an upstream, with the settings of one configuration; its load, counters and health are shared with
 /// its earlier and later selves.
@@ -17,6 +18,15 @@ pub struct Endpoint {
     weight: u16,
     max_connections: Option<u32>,
     backup: bool,
+    pub(crate) link: Arc<Link>,
+    pub(crate) load: Arc<Load>,
+    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) queue: Arc<Queue>,
+}
+
+/// What an endpoint shares with its earlier and later selves.
+pub(crate) struct Lasting {
+    pub(crate) link: Arc<Link>,
     pub(crate) load: Arc<Load>,
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) queue: Arc<Queue>,
@@ -24,14 +34,8 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An endpoint for `address` with a plan line's settings.
-    pub(crate) fn new(
-        address: Address,
-        host: Arc<str>,
-        plan: &EndpointPlan,
-        load: Arc<Load>,
-        vitals: Arc<Vitals>,
-        queue: Arc<Queue>,
-    ) -> Self {
+    pub(crate) fn new(address: Address, host: Arc<str>, plan: &EndpointPlan, lasting: Lasting) -> Self {
+        let Lasting { link, load, vitals, queue } = lasting;
         Self {
             label: address.to_string().into(),
             address,
@@ -39,6 +43,7 @@ impl Endpoint {
             weight: plan.weight,
             max_connections: plan.max_connections,
             backup: plan.backup,
+            link,
             load,
             vitals,
             queue,
@@ -53,6 +58,31 @@ impl Endpoint {
     /// Whether no configuration wants this endpoint any more.
     pub fn is_retired(&self) -> bool {
         self.load.retired.load(Ordering::Relaxed)
+    }
+
+    /// What connections to it are known by: another one when they are made in another way.
+    pub fn link_id(&self) -> LinkId {
+        self.link.id()
+    }
+
+    /// Says whether any configuration still wants connections that are made as this one makes them.
+    pub fn set_link_wanted(&self, wanted: bool) {
+        self.link.set_unwanted(!wanted);
+    }
+
+    /// Whether a connection to it that has become idle may be kept.
+    pub fn keeps_connections(&self) -> bool {
+        !self.is_retired() && !self.link.is_unwanted()
+    }
+
+    /// Whether connections to it are secured by TLS.
+    pub fn is_secured(&self) -> bool {
+        self.link.secured().is_some()
+    }
+
+    /// Whom it must prove to be, where connections to it are secured by TLS.
+    pub fn server_name(&self) -> Option<String> {
+        self.link.secured().map(|secured| secured.name.to_str().into_owned())
     }
 
     /// A number that is unique in the process and stays with this address of this upstream across reloads.
@@ -186,6 +216,8 @@ impl Endpoint {
 pub enum FailureKind {
     /// The connection was refused or reset while being made.
     Connect,
+    /// There was no TLS on the connection: a certificate that is not to be trusted, no common version.
+    Tls,
     /// The connection was not made in time.
     ConnectTimeout,
     /// The head did not come in time.
@@ -200,8 +232,9 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Connect,
+        Self::Tls,
         Self::ConnectTimeout,
         Self::ResponseTimeout,
         Self::ClosedEarly,
@@ -213,6 +246,7 @@ impl FailureKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Tls => "tls",
             Self::ConnectTimeout => "connect-timeout",
             Self::ResponseTimeout => "response-timeout",
             Self::ClosedEarly => "closed-early",
@@ -226,6 +260,7 @@ impl FailureKind {
         match outcome {
             Outcome::Success { .. } | Outcome::Cancelled => None,
             Outcome::ConnectFailed => Some(Self::Connect),
+            Outcome::TlsFailed => Some(Self::Tls),
             Outcome::ConnectTimeout => Some(Self::ConnectTimeout),
             Outcome::ResponseTimeout => Some(Self::ResponseTimeout),
             Outcome::ClosedEarly => Some(Self::ClosedEarly),

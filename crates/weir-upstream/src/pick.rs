@@ -103,6 +103,8 @@ pub enum Outcome {
     },
     /// The connection was refused or reset while being made.
     ConnectFailed,
+    /// There was no TLS on the connection.
+    TlsFailed,
     /// The connection was not made in time.
     ConnectTimeout,
     /// The head did not come in time.

@@ -1,9 +1,12 @@
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
+use rustls_pki_types::ServerName;
 use weir_base::Percent;
+use weir_net::tls::{ClientTlsPlan, Trust};
 
 use crate::Address;
 use crate::names::Name;
@@ -19,6 +22,8 @@ pub struct UpstreamPlan {
     pub endpoints: Vec<EndpointPlan>,
     /// What the `Host` field of forwarded requests says; default as the client sent it.
     pub host: HostPlan,
+    /// How connections to the endpoints are secured; default not at all.
+    pub tls: Option<Arc<TlsPlan>>,
     /// The versions of HTTP that are spoken to the endpoints.
     pub http: HttpVersions,
     /// Longest wait for a connection, per attempt; default 5 s.
@@ -51,6 +56,7 @@ impl UpstreamPlan {
             balance: BalancePlan::RoundRobin,
             endpoints: Vec::new(),
             host: HostPlan::Preserve,
+            tls: None,
             http: HttpVersions::Auto,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(60),
@@ -65,12 +71,63 @@ impl UpstreamPlan {
         }
     }
 
+    /// Whom the server behind this line must prove to be by its certificate; none without TLS, and none where the name
+    /// cannot be one of a certificate.
+    ///
+    /// `tls.server_name` where it is given, else the name that the `Host` field says by configuration, else the name or
+    /// the address that the line is written with, `localhost` for a unix socket. Never what a client says.
+    pub(crate) fn server_name(&self, target: &Target) -> Option<ServerName<'static>> {
+        let tls = self.tls.as_ref()?;
+        if let Some(name) = &tls.server_name {
+            return Some(name.clone());
+        }
+        match (&self.host, target) {
+            (HostPlan::Name(authority), _) => server_name(host_of(authority)),
+            (_, Target::Name { host, .. }) => server_name(host),
+            (_, Target::Address(Address::Tcp(address))) => Some(ServerName::IpAddress(address.ip().into())),
+            (_, Target::Address(Address::Unix(_))) => server_name("localhost"),
+        }
+    }
+
     /// The DNS names among the endpoints, with their ports; one that is written twice comes twice.
     pub(crate) fn names(&self) -> impl Iterator<Item = Name> {
         self.endpoints.iter().filter_map(|line| match &line.target {
             Target::Name { host, port } => Some((host.clone(), *port)),
             Target::Address(_) => None,
         })
+    }
+}
+
+/// The name or address that a server can prove to be; `None` for what is neither.
+pub(crate) fn server_name(text: &str) -> Option<ServerName<'static>> {
+    ServerName::try_from(text.strip_suffix('.').unwrap_or(text).to_owned()).ok()
+}
+
+/// The host of an authority, without its port and the brackets of an IPv6 address.
+fn host_of(authority: &str) -> &str {
+    if let Some((host, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return host;
+    }
+    authority.rsplit_once(':').map_or(authority, |(host, _)| host)
+}
+
+/// How connections to endpoints are secured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsPlan {
+    /// Who is trusted, what we show, which versions are offered.
+    pub client: ClientTlsPlan,
+    /// Whom every endpoint must prove to be; default each its own name or address.
+    pub server_name: Option<ServerName<'static>>,
+    /// The file of the trusted certificates; none for the system's.
+    pub ca: Option<PathBuf>,
+    /// The file of our certificate, where we show one.
+    pub certificate: Option<PathBuf>,
+}
+
+impl TlsPlan {
+    /// Whether any server is believed to be the right one.
+    pub const fn is_insecure(&self) -> bool {
+        matches!(self.client.trust, Trust::Anybody)
     }
 }
 
@@ -93,6 +150,14 @@ impl HttpVersions {
             Self::Auto => "auto",
             Self::Http11 => "1.1",
             Self::Http2 => "2",
+        }
+    }
+
+    /// What is offered by ALPN, the preferred one first.
+    pub const fn alpn(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Auto | Self::Http11 => &[b"http/1.1"],
+            Self::Http2 => &[b"h2"],
         }
     }
 }

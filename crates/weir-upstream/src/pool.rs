@@ -4,14 +4,14 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Instant;
 
-use crate::{Endpoint, PoolPlan};
+use crate::{Endpoint, LinkId, PoolPlan};
 
-/// Idle connections by endpoint; the last one put is the first one taken, as it is the least likely to have been closed
+/// Idle connections by link; the last one put is the first one taken, as it is the least likely to have been closed
 /// by the other side.
 #[derive(Debug)]
 pub struct Pool<C> {
-    /// Each endpoint's connections, the longest idle one in front. No list is empty.
-    idle: HashMap<u32, VecDeque<Idle<C>>, BuildHasherDefault<IdHasher>>,
+    /// Each link's connections, the longest idle one in front. No list is empty.
+    idle: HashMap<LinkId, VecDeque<Idle<C>>, BuildHasherDefault<IdHasher>>,
     count: usize,
 }
 
@@ -66,7 +66,7 @@ impl<C> Pool<C> {
         if plan.idle_per_worker == 0 || expires_at <= now {
             return Some(conn);
         }
-        let list = self.idle.entry(endpoint.id()).or_default();
+        let list = self.idle.entry(endpoint.link_id()).or_default();
         list.push_back(Idle { conn, opened_at, idle_since: now, expires_at });
         self.count += 1;
         if list.len() <= plan.idle_per_worker {
@@ -77,8 +77,8 @@ impl<C> Pool<C> {
     }
 
     /// Takes a connection, and when it was opened. Those that have expired are passed over; [`Self::sweep`] closes them.
-    pub fn take(&mut self, endpoint_id: u32, now: Instant) -> Option<(C, Instant)> {
-        let list = self.idle.get_mut(&endpoint_id)?;
+    pub fn take(&mut self, link: LinkId, now: Instant) -> Option<(C, Instant)> {
+        let list = self.idle.get_mut(&link)?;
         let found = list.iter().rposition(|idle| now < idle.expires_at)?;
         let idle = list.remove(found)?;
         self.count -= 1;
@@ -86,9 +86,9 @@ impl<C> Pool<C> {
         Some((idle.conn, idle.opened_at))
     }
 
-    /// Removes what has expired and what belongs to endpoints that `retired` names. Dropping the result closes them.
-    pub fn sweep(&mut self, now: Instant, retired: impl Fn(u32) -> bool) -> Vec<C> {
-        self.remove(|id, idle| idle.expires_at <= now || retired(id))
+    /// Removes what has expired and what belongs to links that `unwanted` names. Dropping the result closes them.
+    pub fn sweep(&mut self, now: Instant, unwanted: impl Fn(LinkId) -> bool) -> Vec<C> {
+        self.remove(|id, idle| idle.expires_at <= now || unwanted(id))
     }
 
     /// Removes the `n` longest idle connections of all endpoints, when descriptors run out. Costs a pass over all.
@@ -104,7 +104,7 @@ impl<C> Pool<C> {
         })
     }
 
-    fn remove(&mut self, mut which: impl FnMut(u32, &Idle<C>) -> bool) -> Vec<C> {
+    fn remove(&mut self, mut which: impl FnMut(LinkId, &Idle<C>) -> bool) -> Vec<C> {
         let mut removed = Vec::new();
         self.idle.retain(|&id, list| {
             for _ in 0..list.len() {
@@ -132,7 +132,7 @@ impl PoolPlan {
     }
 }
 
-/// Endpoint ids are handed out one by one: they need no hashing, only spreading over the table's top bits.
+/// Ids of links are handed out one by one: they need no hashing, only spreading over the table's top bits.
 #[derive(Debug, Default)]
 struct IdHasher(u64);
 
@@ -173,9 +173,13 @@ mod tests {
         for conn in 1..=3 {
             assert_eq!(pool.put(&endpoints[0], &PoolPlan::default(), conn, now, now), None);
         }
-        assert_eq!(pool.take(endpoints[1].id(), now), None, "another endpoint's connections are not taken");
-        assert_eq!(pool.take(endpoints[0].id(), now), Some((3, now)));
-        assert_eq!(pool.take(endpoints[0].id(), now), Some((2, now)));
+        assert_eq!(
+            pool.take(endpoints[1].link_id(), now),
+            None,
+            "another endpoint's connections are not taken"
+        );
+        assert_eq!(pool.take(endpoints[0].link_id(), now), Some((3, now)));
+        assert_eq!(pool.take(endpoints[0].link_id(), now), Some((2, now)));
         assert_eq!(pool.len(), 1);
     }
 
@@ -194,7 +198,7 @@ mod tests {
     fn an_expired_connection_is_never_handed_out() {
         let (now, endpoints, mut pool) = (Instant::now(), endpoints(), Pool::new());
         pool.put(&endpoints[0], &PoolPlan::default(), 1, now, now);
-        assert_eq!(pool.take(endpoints[0].id(), now + secs(55)), None);
+        assert_eq!(pool.take(endpoints[0].link_id(), now + secs(55)), None);
         assert_eq!(pool.sweep(now + secs(55), |_| false), [1]);
         assert!(pool.is_empty());
     }
@@ -213,7 +217,7 @@ mod tests {
         for (conn, endpoint) in [(1, 0), (2, 1), (3, 0)] {
             pool.put(&endpoints[endpoint], &PoolPlan::default(), conn, now, now);
         }
-        let gone = endpoints[0].id();
+        let gone = endpoints[0].link_id();
         assert_eq!(pool.sweep(now, |id| id == gone), [1, 3]);
         assert_eq!(pool.len(), 1);
     }

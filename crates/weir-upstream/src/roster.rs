@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::balancer::Carry;
 use crate::balancer::hash::Maglev;
-use crate::endpoint::Load;
+use crate::endpoint::{Lasting, Load};
 use crate::health::Vitals;
+use crate::link::{Link, Links};
 use crate::names::Names;
 use crate::queue::Queue;
 use crate::{Address, BalancePlan, Endpoint, EndpointPlan, HealthPlan, Target, UpstreamPlan, lock};
@@ -30,6 +31,7 @@ pub(crate) struct Roster {
 /// What is remembered of an address that is gone.
 struct Departed {
     address: Address,
+    link: Arc<Link>,
     load: Arc<Load>,
     vitals: Arc<Vitals>,
     since: Instant,
@@ -40,6 +42,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) plan: &'a UpstreamPlan,
     pub(crate) names: &'a Mutex<Names>,
     pub(crate) queue: &'a Arc<Queue>,
+    pub(crate) links: &'a Links,
 }
 
 impl Roster {
@@ -58,16 +61,18 @@ impl Roster {
         let mut seen = HashSet::new();
         let mut endpoints = Vec::new();
         for line in &sources.plan.endpoints {
+            let name = sources.plan.server_name(&line.target);
             for (address, host) in addresses(line, sources.names) {
                 if !seen.insert(address.clone()) {
                     continue;
                 }
-                let (load, vitals) = match known.remove(&address) {
-                    Some(past) => past.resume(ramp_from),
-                    None => (Arc::new(Load::new(now)), Arc::new(Vitals::new(ramp_from))),
+                let link = |before| sources.links.link(name.clone(), before);
+                let (link, load, vitals) = match known.remove(&address) {
+                    Some(past) => past.resume(link, ramp_from),
+                    None => (link(None), Arc::new(Load::new(now)), Arc::new(Vitals::new(ramp_from))),
                 };
-                let queue = Arc::clone(sources.queue);
-                endpoints.push(Arc::new(Endpoint::new(address, host, line, load, vitals, queue)));
+                let lasting = Lasting { link, load, vitals, queue: Arc::clone(sources.queue) };
+                endpoints.push(Arc::new(Endpoint::new(address, host, line, lasting)));
             }
         }
         // Balancers keep indexes in 16 bits; a name has at most 256 addresses and no file has 65,535 lines of endpoints.
@@ -81,14 +86,13 @@ impl Roster {
     fn known(&self, from: &HealthPlan, to: &HealthPlan) -> HashMap<Address, Past> {
         let gone = self.departed.iter().map(|gone| {
             let vitals = gone.vitals.carried_over(from, to);
-            (
-                gone.address.clone(),
-                Past { load: Arc::clone(&gone.load), vitals, gone_since: Some(gone.since) },
-            )
+            let (link, load) = (Arc::clone(&gone.link), Arc::clone(&gone.load));
+            (gone.address.clone(), Past { link, load, vitals, gone_since: Some(gone.since) })
         });
         let here = self.endpoints.iter().map(|endpoint| {
             let vitals = endpoint.vitals.carried_over(from, to);
-            (endpoint.address().clone(), Past { load: Arc::clone(&endpoint.load), vitals, gone_since: None })
+            let (link, load) = (Arc::clone(&endpoint.link), Arc::clone(&endpoint.load));
+            (endpoint.address().clone(), Past { link, load, vitals, gone_since: None })
         });
         gone.chain(here).collect()
     }
@@ -96,25 +100,37 @@ impl Roster {
 
 /// What an address was before.
 struct Past {
+    link: Arc<Link>,
     load: Arc<Load>,
     vitals: Arc<Vitals>,
     gone_since: Option<Instant>,
 }
 
 impl Past {
-    fn resume(self, ramp_from: Option<Instant>) -> (Arc<Load>, Arc<Vitals>) {
+    fn resume(
+        self,
+        link: impl FnOnce(Option<Arc<Link>>) -> Arc<Link>,
+        ramp_from: Option<Instant>,
+    ) -> (Arc<Link>, Arc<Load>, Arc<Vitals>) {
+        let link_now = link(Some(Arc::clone(&self.link)));
+        let vitals = match Arc::ptr_eq(&link_now, &self.link) {
+            true => self.vitals,
+            // What it failed over may be what was changed.
+            false => self.vitals.unpaused(),
+        };
         if let (Some(_), Some(start)) = (self.gone_since, ramp_from) {
-            self.vitals.ramp_from(start);
+            vitals.ramp_from(start);
         }
-        (self.load, self.vitals)
+        (link_now, self.load, vitals)
     }
 }
 
 fn departed(rest: HashMap<Address, Past>, now: Instant) -> Vec<Departed> {
     let mut departed: Vec<Departed> = rest
         .into_iter()
-        .map(|(address, Past { load, vitals, gone_since })| Departed {
+        .map(|(address, Past { link, load, vitals, gone_since })| Departed {
             address,
+            link,
             load,
             vitals,
             since: gone_since.unwrap_or(now),

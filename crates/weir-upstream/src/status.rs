@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::{AdminState, CheckResult, EndpointState, FailureKind, HealthPlan, Upstream, balancer};
+use crate::{AdminState, CheckResult, EndpointState, FailureKind, HealthPlan, TlsStatus, Upstream, balancer};
 
 /// An upstream at one moment.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct UpstreamStatus {
     pub retries_allowed: u64,
     /// Retries that the budget refused.
     pub retries_refused: u64,
+    /// What became of handshakes; none where connections are not secured.
+    pub tls: Option<TlsStatus>,
     /// The queue.
     pub queue: QueueStatus,
     /// The checks' effective settings.
@@ -53,6 +55,8 @@ pub struct EndpointStatus {
     pub label: Arc<str>,
     /// Its id.
     pub id: u32,
+    /// Whom it must prove to be, where connections are secured.
+    pub server_name: Option<String>,
     /// What it is and why.
     pub state: EndpointState,
     /// The operator's word.
@@ -118,6 +122,7 @@ impl Upstream {
             available: view.available,
             retries_allowed: self.retries().allowed.load(Ordering::Relaxed),
             retries_refused: self.retries().refused.load(Ordering::Relaxed),
+            tls: self.plan().tls.as_ref().map(|_| self.tls_tally().status()),
             queue: QueueStatus {
                 waiting: queue.waiting(),
                 size: self.plan().queue.size,
@@ -132,6 +137,7 @@ impl Upstream {
                 .map(|endpoint| EndpointStatus {
                     label: Arc::clone(endpoint.label()),
                     id: endpoint.id(),
+                    server_name: endpoint.server_name(),
                     state: endpoint.state(),
                     admin: endpoint.vitals.admin(),
                     backup: endpoint.is_backup(),

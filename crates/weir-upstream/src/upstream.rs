@@ -7,10 +7,12 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::balancer;
 use crate::health::Change;
+use crate::link::Links;
 use crate::names::{Name, NameAnswer, Names};
 use crate::queue::Queue;
 use crate::retry_budget::Retries;
 use crate::roster::{Roster, Sources};
+use crate::tls_tally::TlsTally;
 use crate::view::{Rules, View};
 use crate::{
     AdminState, BalancePlan, CheckResult, Endpoint, EndpointState, FailureKind, HashKey, HealthChange, Lease,
@@ -29,19 +31,21 @@ pub struct Upstream {
     me: Weak<Self>,
     plan: UpstreamPlan,
     shared: Arc<Shared>,
+    links: Links,
     view: ArcSwap<View>,
     /// Held by whoever builds the next view.
     roster: Mutex<Roster>,
 }
 
 /// What all generations of an upstream share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     /// Raised when any endpoint's health changes; a view built at an older version is out of date.
     version: AtomicU64,
     queue: Arc<Queue>,
     retries: Arc<Retries>,
     names: Mutex<Names>,
+    tls: Arc<TlsTally>,
     /// Held while it is decided whether one more endpoint may be paused, so that two workers do not pause the last two.
     judging: Mutex<()>,
     /// Endpoints whose pause ended by time and was not told yet.
@@ -60,11 +64,13 @@ impl Upstream {
     ///
     /// Endpoints that `previous` does not have begin with slow start; those of a first start do not.
     pub fn compile(plan: UpstreamPlan, previous: Option<&Arc<Self>>, now: Instant) -> Arc<Self> {
-        let shared = previous.map(|previous| Arc::clone(&previous.shared)).unwrap_or_default();
+        let shared =
+            previous.map_or_else(|| Shared::new(&plan.name), |previous| Arc::clone(&previous.shared));
         let ramp_from = previous.is_some().then_some(now);
         let past = previous.map(|previous| (lock(&previous.roster), &previous.plan.health));
         let past_roster = past.as_ref().map(|(roster, health)| (&**roster, *health));
-        let roster = Roster::assemble(&sources(&plan, &shared), past_roster, ramp_from, now);
+        let links = Links::new(&plan, &shared.tls);
+        let roster = Roster::assemble(&sources(&plan, &shared, &links), past_roster, ramp_from, now);
         drop(past);
         let view = View::new(&roster.endpoints, &rules(&plan, &roster), shared.version(), now);
         shared.note_returned(&view);
@@ -72,6 +78,7 @@ impl Upstream {
             me: Weak::clone(me),
             plan,
             shared,
+            links,
             view: ArcSwap::from_pointee(view),
             roster: Mutex::new(roster),
         });
@@ -307,6 +314,10 @@ impl Upstream {
         &self.shared.retries
     }
 
+    pub(crate) fn tls_tally(&self) -> &TlsTally {
+        &self.shared.tls
+    }
+
     pub(crate) fn queue(&self) -> &Queue {
         &self.shared.queue
     }
@@ -344,7 +355,7 @@ impl Upstream {
     fn reassemble(&self, ramp_from: Option<Instant>, now: Instant) {
         let mut roster = lock(&self.roster);
         let past = Some((&*roster, &self.plan.health));
-        *roster = Roster::assemble(&sources(&self.plan, &self.shared), past, ramp_from, now);
+        *roster = Roster::assemble(&sources(&self.plan, &self.shared, &self.links), past, ramp_from, now);
         self.rebuild(&roster, now);
         drop(roster);
         self.shared.queue.serve(Some(now));
@@ -373,6 +384,18 @@ impl std::fmt::Debug for Upstream {
 }
 
 impl Shared {
+    fn new(upstream: &Arc<str>) -> Arc<Self> {
+        Arc::new(Self {
+            version: AtomicU64::default(),
+            queue: Arc::default(),
+            retries: Arc::default(),
+            names: Mutex::default(),
+            tls: Arc::new(TlsTally::new(Arc::clone(upstream))),
+            judging: Mutex::default(),
+            returned: Mutex::default(),
+        })
+    }
+
     fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
@@ -384,8 +407,8 @@ impl Shared {
     }
 }
 
-const fn sources<'a>(plan: &'a UpstreamPlan, shared: &'a Shared) -> Sources<'a> {
-    Sources { plan, names: &shared.names, queue: &shared.queue }
+const fn sources<'a>(plan: &'a UpstreamPlan, shared: &'a Shared, links: &'a Links) -> Sources<'a> {
+    Sources { plan, names: &shared.names, queue: &shared.queue, links }
 }
 
 fn rules<'a>(plan: &UpstreamPlan, roster: &'a Roster) -> Rules<'a> {

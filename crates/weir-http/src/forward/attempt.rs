@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Instant;
 
-use weir_upstream::{Endpoint, HttpVersions, Lease, PoolPlan, Upstream, UpstreamPlan, dial};
+use weir_upstream::{Dial, Endpoint, HttpVersions, Lease, PoolPlan, Speaks, Upstream, UpstreamPlan, dial};
 use weir_wire::http1::{Body, Known, response_body};
 
 use super::exchanging::Exchanging;
@@ -109,7 +109,8 @@ pub(super) async fn attempt(
     let fresh = |error| Failure { error, reused: false };
     let begun = Instant::now();
     let limit = limits.within(limits.connect, begun);
-    let dialled = dial(&worker.base, &connection.deadline, endpoint.address(), limit).await;
+    let how = Dial { limit, preface: &[], speaks: Speaks::Http };
+    let dialled = dial(&worker.base, &connection.deadline, endpoint, how).await;
     exchange.record.connect_us = micros(begun);
     let socket = dialled.map_err(|error| {
         fresh(match ForwardError::from(error) {
@@ -122,7 +123,11 @@ pub(super) async fn attempt(
     endpoint.connected(now - begun);
     let sending = Sending { request, opened_at: now, now };
     write_head(connection, exchange, body, lease, plan);
-    send(connection, exchange, body, Wire::H1(Io::new(socket)), None, &sending).await.map_err(fresh)
+    let sent = send(connection, exchange, body, Wire::H1(Io::new(socket)), None, &sending).await;
+    if let Err(ForwardError::Tls(fault)) = &sent {
+        endpoint.tls_failed(&worker.base, fault);
+    }
+    sent.map_err(fresh)
 }
 
 pub(super) fn micros(since: Instant) -> u32 {
@@ -140,13 +145,13 @@ fn reuse(
     now: Instant,
 ) -> Option<(Io, Instant)> {
     loop {
-        let (mut socket, opened_at) = worker.pool().take(endpoint.id(), now)?;
+        let (mut socket, opened_at) = worker.pool().take(endpoint.link_id(), now)?;
         let mut byte = [0];
         let silent = match socket.try_read(&mut byte) {
             Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
             Ok(0) => false,
             Ok(_) => {
-                worker.distrust(endpoint.id(), now);
+                worker.distrust(endpoint.link_id(), now);
                 return None;
             }
         };

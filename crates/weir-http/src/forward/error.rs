@@ -3,9 +3,11 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use weir_base::{ErrorCode, Retry};
+use weir_net::tls::TlsFault;
 use weir_upstream::{DialError, Outcome, PickError};
 use weir_wire::http1::{ChunkError, FramingError, ResponseError};
 
+use crate::filter::FilterError;
 use crate::transfer::TransferError;
 
 /// Why a request was not answered by an endpoint.
@@ -17,6 +19,8 @@ pub(crate) enum ForwardError {
     OutOfDescriptors,
     #[error("connecting failed: {0}")]
     Connect(io::Error),
+    #[error("there is no TLS to the endpoint: {0}")]
+    Tls(TlsFault),
     #[error("connecting took longer than connect_timeout")]
     ConnectTimeout,
     /// Nothing of the request was taken by the kernel.
@@ -64,6 +68,8 @@ pub(crate) enum ForwardError {
     RequestMalformed(ChunkError),
     #[error("the request body is not as long as its head says")]
     RequestDisagrees,
+    #[error("the request body is malformed: {0}")]
+    RequestRefused(FilterError),
     #[error("a trailer of the request is not allowed")]
     TrailerDenied,
     #[error("the request body is larger than the limit")]
@@ -74,6 +80,7 @@ impl From<DialError> for ForwardError {
     fn from(error: DialError) -> Self {
         match error {
             DialError::Failed(error) => Self::Connect(error),
+            DialError::Tls(fault) => Self::Tls(fault),
             DialError::TimedOut => Self::ConnectTimeout,
             DialError::OutOfDescriptors => Self::OutOfDescriptors,
             DialError::Stopping => Self::ShuttingDown,
@@ -92,6 +99,7 @@ impl ForwardError {
             Self::Pick { error: PickError::QueueTimeout | PickError::Busy, .. } => ErrorCode::QueueTimeout,
             Self::OutOfDescriptors => ErrorCode::Overloaded,
             Self::Connect(_) => ErrorCode::ConnectFailed,
+            Self::Tls(_) => ErrorCode::UpstreamTlsFailed,
             Self::ConnectTimeout => ErrorCode::ConnectTimeout,
             Self::ClosedBeforeSend(_) | Self::ClosedEarly | Self::Refused { .. } | Self::Reset(_) => {
                 ErrorCode::UpstreamClosed
@@ -106,7 +114,9 @@ impl ForwardError {
             Self::ShuttingDown => ErrorCode::ShuttingDown,
             Self::ClientGone => ErrorCode::ClientGone,
             Self::ClientTimeout => ErrorCode::RequestTimeout,
-            Self::RequestMalformed(_) | Self::RequestDisagrees => ErrorCode::BadRequest,
+            Self::RequestMalformed(_) | Self::RequestDisagrees | Self::RequestRefused(_) => {
+                ErrorCode::BadRequest
+            }
             Self::TrailerDenied => ErrorCode::HeaderDenied,
             Self::BodyTooLarge => ErrorCode::BodyTooLarge,
         }
@@ -115,9 +125,12 @@ impl ForwardError {
     /// Whether another endpoint may be tried.
     pub(crate) fn retry(&self) -> Retry {
         match self {
-            Self::Connect(_) | Self::ConnectTimeout | Self::ClosedBeforeSend(_) | Self::Refused { .. } => {
-                Retry::Always
-            }
+            // A server that has not taken our certificate has read nothing of the request either.
+            Self::Connect(_)
+            | Self::Tls(_)
+            | Self::ConnectTimeout
+            | Self::ClosedBeforeSend(_)
+            | Self::Refused { .. } => Retry::Always,
             Self::ClosedEarly | Self::Reset(_) | Self::ResponseTimeout | Self::Status(_) => {
                 Retry::IfIdempotent
             }
@@ -133,6 +146,7 @@ impl ForwardError {
             | Self::ClientTimeout
             | Self::RequestMalformed(_)
             | Self::RequestDisagrees
+            | Self::RequestRefused(_)
             | Self::TrailerDenied
             | Self::BodyTooLarge => Retry::Never,
         }
@@ -142,6 +156,7 @@ impl ForwardError {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Connect(_) => Outcome::ConnectFailed,
+            Self::Tls(_) => Outcome::TlsFailed,
             Self::ConnectTimeout => Outcome::ConnectTimeout,
             Self::ResponseTimeout | Self::WriteTimeout => Outcome::ResponseTimeout,
             Self::ClosedBeforeSend(_)
@@ -162,6 +177,7 @@ impl ForwardError {
             | Self::ClientTimeout
             | Self::RequestMalformed(_)
             | Self::RequestDisagrees
+            | Self::RequestRefused(_)
             | Self::TrailerDenied
             | Self::BodyTooLarge => Outcome::Cancelled,
         }
@@ -179,6 +195,7 @@ impl ForwardError {
             TransferError::SourceMalformed(cause) => Some(Self::RequestMalformed(cause)),
             TransferError::TooLarge => Some(Self::BodyTooLarge),
             TransferError::TrailerDenied => Some(Self::TrailerDenied),
+            TransferError::Refused(cause) => Some(Self::RequestRefused(cause)),
             TransferError::SinkFailed(_) => None,
         }
     }

@@ -1,6 +1,8 @@
+use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use weir_net::tls::{TlsFault, TlsFaultReason};
 use weir_wire::http1::{HeadScanner, Known, Version};
 
 use super::limits::Limits;
@@ -166,7 +168,8 @@ impl<'a> Exchanging<'a> {
                 Poll::Ready(Ok(_) | Err(_)) if !self.io.is_empty() => {
                     return Poll::Ready(Err(ForwardError::BadHead("it ends in the middle")));
                 }
-                Poll::Ready(Ok(_) | Err(_)) => return Poll::Ready(Err(ForwardError::ClosedEarly)),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Err(ForwardError::ClosedEarly)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(ended_early(&error))),
             }
         }
     }
@@ -251,7 +254,7 @@ impl<'a> Exchanging<'a> {
                 };
             }
             if let Some(place) = self.place {
-                place.doubt();
+                place.doubt(now - self.moved_at);
             }
             return Poll::Ready(Err(self.limits.expired(ForwardError::ResponseTimeout)));
         }
@@ -268,5 +271,14 @@ impl<'a> Exchanging<'a> {
         self.connection.deadline.set(now, earlier(due, self.limits.total) - now);
         let _registered = self.connection.deadline.is_expired(cx);
         Poll::Pending
+    }
+}
+
+/// What it means that reading failed before the first byte of an answer.
+fn ended_early(error: &io::Error) -> ForwardError {
+    match TlsFault::within(error) {
+        // With TLS 1.3 a server looks at our certificate when for us the handshake is over.
+        Some(fault) if fault.reason() == TlsFaultReason::CertificateRefused => ForwardError::Tls(fault),
+        _ => ForwardError::ClosedEarly,
     }
 }

@@ -108,6 +108,7 @@ impl ForwardError {
             OpenError::Dial(DialError::Failed(error)) | OpenError::Handshake(error) => {
                 Self::Connect(again(error))
             }
+            OpenError::Dial(DialError::Tls(fault)) => Self::Tls(fault.clone()),
             OpenError::Dial(DialError::TimedOut) => Self::ConnectTimeout,
             OpenError::Dial(DialError::OutOfDescriptors) => Self::OutOfDescriptors,
             OpenError::Dial(DialError::Stopping) => Self::ShuttingDown,

@@ -13,6 +13,7 @@ use super::head::{self, Framing};
 use super::{Answer, Next, upgrade};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
+use crate::filter;
 use crate::forward::Forwarded;
 use crate::transfer::{Sink, Transfer};
 use crate::wire::Wire;
@@ -67,6 +68,19 @@ async fn local(
     bytes: &[u8],
     close: bool,
 ) -> Next {
+    let passed;
+    let bytes = match exchange.response_filter.take().map(|filter| filter::whole(filter, bytes)) {
+        None => bytes,
+        Some(Ok(out)) => {
+            passed = out;
+            &passed[..]
+        }
+        Some(Err(_)) => {
+            // The head says what the body is no longer.
+            exchange.record.error = Some(ErrorCode::Internal);
+            return Next::Close;
+        }
+    };
     let bodiless = matches!(exchange.response.status, 204 | 304);
     let framing = if bodiless { Framing::None } else { Framing::Length(Some(bytes.len())) };
     let kept = !close && is_kept(connection, exchange, body, framing);
@@ -161,7 +175,10 @@ async fn stream(
         forwarded.body = Body::Empty;
         forwarded.persistent = false;
     }
-    let (mut framing, sink) = client_framing(exchange.request.version(), forwarded.body);
+    let passes = exchange.response_filter.take().filter(|_| may_have_body && forwarded.body != Body::Empty);
+    // What comes out of a filter is as long as it is.
+    let body_kind = if passes.is_some() { Body::Chunked } else { forwarded.body };
+    let (mut framing, sink) = client_framing(exchange.request.version(), body_kind);
     let fields = &mut exchange.response.fields;
     fields.strip_hop_by_hop();
     // An alternative to this address is for the gateway to offer, not for what stands behind it.
@@ -184,6 +201,7 @@ async fn stream(
     } else {
         Transfer::none(now)
     };
+    response.filter_by(passes);
     if !head::send(connection, exchange, framing, kept, response.is_finished()) {
         exchange.record.error = Some(ErrorCode::ClientGone);
         forwarded.io.drop_bytes(&connection.worker.base.spares.buffers);
@@ -204,7 +222,7 @@ async fn stream(
         Delivery { response, request: body, forwarded: &mut forwarded, written: 0, since: now };
     let result = poll_fn(|cx| delivery.poll(cx, connection, exchange)).await;
     let worker = Arc::clone(&connection.worker);
-    exchange.record.bytes_out = delivery.response.bytes;
+    exchange.record.bytes_out = delivery.response.bytes_passed();
     delivery.response.free(&worker.base.spares);
     match result {
         Ok(()) => {
@@ -227,16 +245,16 @@ async fn stream(
 /// Keeps the endpoint's connection for the next request, if it is at a message's end on both sides.
 fn release(connection: &Connection, request: &Transfer, mut forwarded: Forwarded, now: Instant) {
     let worker = &connection.worker;
-    let endpoint = forwarded.lease.endpoint().id();
+    let link = forwarded.lease.endpoint().link_id();
     let unasked = forwarded.persistent && !forwarded.io.is_empty();
     let clean = forwarded.persistent && request.is_finished() && !unasked;
     forwarded.io.drop_bytes(&worker.base.spares.buffers);
     if unasked {
-        worker.distrust(endpoint, now);
+        worker.distrust(link, now);
     } else if clean
         && !worker.base.is_draining()
-        && !forwarded.lease.endpoint().is_retired()
-        && worker.is_trusted(endpoint, now)
+        && forwarded.lease.endpoint().keeps_connections()
+        && worker.is_trusted(link, now)
     {
         let Wire::H1(io) = forwarded.io else { return };
         let _too_many = worker.pool().put(

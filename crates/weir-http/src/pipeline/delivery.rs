@@ -73,7 +73,8 @@ impl Delivery<'_> {
             TransferError::SourceEnded
             | TransferError::SourceFailed(_)
             | TransferError::SourceMalformed(_)
-            | TransferError::SourceDisagrees => ErrorCode::UpstreamCut,
+            | TransferError::SourceDisagrees
+            | TransferError::Refused(_) => ErrorCode::UpstreamCut,
             // Answers have no limit, and none of their trailers is denied.
             TransferError::TooLarge | TransferError::TrailerDenied => ErrorCode::Internal,
         }))
@@ -104,9 +105,11 @@ impl Delivery<'_> {
             Poll::Ready(Err(TransferError::SourceEnded | TransferError::SourceFailed(_))) => {
                 Err(ErrorCode::ClientGone)
             }
-            Poll::Ready(Err(TransferError::SourceMalformed(_) | TransferError::SourceDisagrees)) => {
-                Err(ErrorCode::BadRequest)
-            }
+            Poll::Ready(Err(
+                TransferError::SourceMalformed(_)
+                | TransferError::SourceDisagrees
+                | TransferError::Refused(_),
+            )) => Err(ErrorCode::BadRequest),
             Poll::Ready(Err(TransferError::TooLarge)) => Err(ErrorCode::BodyTooLarge),
             Poll::Ready(Err(TransferError::TrailerDenied)) => Err(ErrorCode::HeaderDenied),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),

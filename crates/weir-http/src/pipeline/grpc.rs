@@ -116,6 +116,7 @@ pub(super) const fn status(code: ErrorCode) -> &'static str {
         | ErrorCode::UpstreamMalformed
         | ErrorCode::UpgradeFailed => "13",
         ErrorCode::ConnectFailed
+        | ErrorCode::UpstreamTlsFailed
         | ErrorCode::ConnectTimeout
         | ErrorCode::UpstreamClosed
         | ErrorCode::UpstreamCut

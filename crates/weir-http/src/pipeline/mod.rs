@@ -14,12 +14,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use weir_base::ErrorCode;
+use weir_wire::http1::{Body, Known, Method};
 
 use crate::action::Action;
 use crate::connection::{Connection, Patience};
 use crate::exchange::Exchange;
 use crate::forward::{self, Forwarded};
 use crate::plane::{Plane, Route};
+use crate::policy::Flow;
 use crate::reject::Reject;
 use crate::transfer::{Sink, Transfer};
 
@@ -43,6 +45,27 @@ pub(crate) enum Answer {
     Forwarded(Forwarded),
     /// Nothing: there is nobody to send it to.
     Gone,
+}
+
+impl Answer {
+    /// How long its body is, or would be for a request that is not `HEAD`, where that is known.
+    fn length(&self, exchange: &Exchange) -> Option<u64> {
+        let forwarded = match self {
+            Self::Local { body, .. } => return Some(body.len() as u64),
+            Self::Forwarded(forwarded) => forwarded,
+            Self::Gone => return None,
+        };
+        match forwarded.body {
+            Body::Length(length) => Some(length),
+            _ if exchange.request.method() == Method::Head => {
+                exchange.response.fields.get(Known::ContentLength).and_then(weir_wire::http1::decimal)
+            }
+            Body::Empty => Some(0),
+            // A stream that ended with its head.
+            _ if forwarded.io.is_last() && forwarded.io.is_empty() => Some(0),
+            Body::Chunked | Body::UntilClose => None,
+        }
+    }
 }
 
 /// Serves one request whose head was read, or answers why it cannot be.
@@ -96,9 +119,11 @@ async fn decide(
     let mut passed = 0;
     let answer = match pass(exchange, route, &mut passed) {
         Err(reject) => refuse(exchange, reject),
-        Ok(()) => act(connection, exchange, body, plane, route).await,
+        Ok(Flow::Answer(body)) => Answer::Local { body, close: false },
+        Ok(Flow::Continue) => act(connection, exchange, body, plane, route).await,
     };
     if !matches!(answer, Answer::Gone) {
+        exchange.body_length = answer.length(exchange);
         for policy in route.policies[..passed].iter().rev() {
             policy.on_response(exchange);
         }
@@ -106,13 +131,16 @@ async fn decide(
     answer
 }
 
-/// Runs the request phases; `passed` counts those that will see the answer.
-fn pass(exchange: &mut Exchange, route: &Route, passed: &mut usize) -> Result<(), Reject> {
+/// Runs the request phases, until one answers; `passed` counts those that will see the answer.
+fn pass(exchange: &mut Exchange, route: &Route, passed: &mut usize) -> Result<Flow, Reject> {
     for policy in &route.policies {
         *passed += 1;
-        policy.on_request(exchange)?;
+        let flow = policy.on_request(exchange)?;
+        if flow != Flow::Continue {
+            return Ok(flow);
+        }
     }
-    Ok(())
+    Ok(Flow::Continue)
 }
 
 async fn act(
@@ -129,6 +157,7 @@ async fn act(
             let total = deadline(exchange, route);
             body.set_limit(exchange.body_bytes_max);
             body.guard_trailers(&route.info.request_trailers);
+            body.filter_by(exchange.request_filter.take());
             match forward::forward(connection, exchange, body, plane, split, total).await {
                 Ok(forwarded) => Answer::Forwarded(forwarded),
                 Err(error) if error.code() == ErrorCode::ClientGone => {

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use weir_wire::http1::{Known, list_items};
+use weir_wire::grpc_web::ContentType;
+use weir_wire::http1::{Head, Known, list_items};
 
 use super::grpc;
 use crate::exchange::Exchange;
@@ -30,7 +31,7 @@ pub(super) fn write(exchange: &mut Exchange, reject: &Reject) -> Vec<u8> {
             html(reject, &exchange.request_id)
         }
         Form::Grpc => {
-            fields.append(b"content-type", b"application/grpc");
+            fields.append(b"content-type", &grpc_media(&exchange.request.fields));
             fields.append(b"grpc-status", grpc::status(code).as_bytes());
             fields.append(b"grpc-message", &grpc::message(&reject.detail));
             Vec::new()
@@ -65,7 +66,7 @@ fn form(exchange: &Exchange) -> Form {
     let starts = |value: &[u8], with: &[u8]| {
         value.len() >= with.len() && value[..with.len()].eq_ignore_ascii_case(with)
     };
-    if grpc::is_call(fields) {
+    if grpc::is_call(fields) || is_grpc_web(fields) {
         return Form::Grpc;
     }
     // Browsers name text/html first and explicitly; programs send */* or a JSON type.
@@ -75,6 +76,20 @@ fn form(exchange: &Exchange) -> Form {
         .next()
         .is_some_and(|first| starts(first, b"text/html"));
     if wants_html { Form::Html } else { Form::Json }
+}
+
+fn is_grpc_web(request: &Head) -> bool {
+    request.get(Known::ContentType).is_some_and(|value| ContentType::parse(value).is_some())
+}
+
+/// gRPC in the form of the request: a browser's gRPC-Web stays that where no policy has translated it yet.
+fn grpc_media(request: &Head) -> Vec<u8> {
+    let mut media = Vec::new();
+    match request.get(Known::ContentType).and_then(ContentType::parse) {
+        Some(web) => web.write(&mut media),
+        None => media.extend_from_slice(b"application/grpc"),
+    }
+    media
 }
 
 fn json(path: &[u8], reject: &Reject) -> Vec<u8> {

@@ -3,7 +3,8 @@ use std::sync::LazyLock;
 use weir_config::{KindRow, Node};
 
 use super::{
-    PolicyPlan, body_limit, headers, ip_rules, rewrite, security_headers, status, websocket_origins,
+    PolicyPlan, body_limit, compress, cors, grpc_web, headers, ip_rules, rewrite, security_headers, status,
+    websocket_origins,
 };
 use crate::spec::Scope;
 
@@ -14,7 +15,7 @@ pub(crate) struct PolicyKind {
 }
 
 /// Every policy. Without its line here and its folder, a policy is gone.
-static POLICIES: [PolicyKind; 7] = [
+static POLICIES: [PolicyKind; 10] = [
     headers::KIND,
     security_headers::KIND,
     rewrite::KIND,
@@ -22,6 +23,9 @@ static POLICIES: [PolicyKind; 7] = [
     ip_rules::KIND,
     websocket_origins::KIND,
     body_limit::KIND,
+    cors::KIND,
+    compress::KIND,
+    grpc_web::KIND,
 ];
 
 /// The kinds as the table of a route's `policies` has them.
@@ -48,6 +52,9 @@ impl PolicyPlan {
             Self::IpRules(_) => ip_rules::KIND.row.name,
             Self::WebSocketOrigins(_) => websocket_origins::KIND.row.name,
             Self::BodyLimit(_) => body_limit::KIND.row.name,
+            Self::Cors(_) => cors::KIND.row.name,
+            Self::Compress(_) => compress::KIND.row.name,
+            Self::GrpcWeb(_) => grpc_web::KIND.row.name,
         }
     }
 }
@@ -198,6 +205,9 @@ mod tests {
             ("ip_rules", "ip_rules: { deny: 10.0.0.1 }"),
             ("websocket_origins", "websocket_origins: { allow: \"*\" }"),
             ("body_limit", "body_limit: { max: 0 }"),
+            ("cors", "cors: { origins: \"*\" }"),
+            ("compress", "compress: {}"),
+            ("grpc_web", "grpc_web: {}"),
         ] {
             assert_eq!(good(text).kind(), name);
         }

@@ -3,6 +3,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use weir_net::Socket;
@@ -11,8 +12,11 @@ use weir_task::DeadlineWaker;
 /// What can be seen of a shared connection from outside its task. Written by one thread only.
 #[derive(Debug)]
 pub(super) struct Pulse {
-    /// Times that anything was read, and that anything was taken by the kernel.
+    born: Instant,
+    /// Times that anything was read, and when last, in milliseconds of its life.
     reads: AtomicU64,
+    read_ms: AtomicU64,
+    /// Times that anything was taken by the kernel.
     writes: AtomicU64,
     /// Whether somebody wants to know if the peer is still there.
     asked: AtomicBool,
@@ -22,7 +26,9 @@ pub(super) struct Pulse {
 impl Pulse {
     pub(super) fn new(task: DeadlineWaker) -> Arc<Self> {
         Arc::new(Self {
+            born: Instant::now(),
             reads: AtomicU64::new(0),
+            read_ms: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             asked: AtomicBool::new(false),
             task,
@@ -31,6 +37,15 @@ impl Pulse {
 
     pub(super) fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing was read since then.
+    pub(super) fn is_silent_since(&self, then: Instant) -> bool {
+        self.read_ms.load(Ordering::Relaxed) <= self.age_ms(then)
+    }
+
+    fn age_ms(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
     }
 
     pub(super) fn writes(&self) -> u64 {
@@ -75,6 +90,7 @@ impl AsyncRead for Flow {
     ) -> Poll<io::Result<()>> {
         ready!(self.socket.poll_read_buf(cx, into))?;
         count(&self.pulse.reads);
+        self.pulse.read_ms.store(self.pulse.age_ms(Instant::now()), Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use thiserror::Error;
 use weir_net::Worker;
-use weir_upstream::{DialError, Endpoint, PoolPlan, dial};
+use weir_upstream::{Dial, DialError, Endpoint, LinkId, PoolPlan, Speaks, dial};
 
 use crate::stats::HttpStats;
 use connection::Link;
@@ -26,9 +26,9 @@ use places::{Places, Taken};
 
 pub(crate) use stats::SharedStats;
 
-/// The shared connections of one worker, by the id of their endpoint.
+/// The shared connections of one worker, by how they are made.
 #[derive(Debug, Default)]
-pub(crate) struct SharedPool(Mutex<HashMap<u32, Arc<Shared>>>);
+pub(crate) struct SharedPool(Mutex<HashMap<LinkId, Arc<Shared>>>);
 
 /// The shared connections of one worker to one endpoint.
 #[derive(Debug)]
@@ -72,8 +72,7 @@ pub(crate) struct Place {
     id: u32,
     has_served: bool,
     pulse: Arc<Pulse>,
-    /// What was read and written when the place was taken.
-    reads: u64,
+    /// What was written when the place was taken.
     writes: u64,
 }
 
@@ -92,7 +91,7 @@ impl SharedPool {
         stats: &Arc<HttpStats>,
     ) -> Arc<Shared> {
         let mut all = locked(&self.0);
-        let shared = all.entry(endpoint.id()).or_insert_with(|| {
+        let shared = all.entry(endpoint.link_id()).or_insert_with(|| {
             let places = Mutex::new(Places::new(pool.idle_timeout));
             Arc::new(Shared { places, worker: Arc::clone(worker), stats: Arc::clone(stats) })
         });
@@ -108,11 +107,11 @@ impl SharedPool {
         });
     }
 
-    /// Ends the connections to endpoints that nobody wants any more; their streams go on.
-    pub(crate) fn review(&self, wanted: &HashSet<u32>) {
-        locked(&self.0).retain(|id, shared| {
+    /// Ends the connections that nobody wants any more; their streams go on.
+    pub(crate) fn review(&self, wanted: &HashSet<LinkId>) {
+        locked(&self.0).retain(|link, shared| {
             let mut places = locked(&shared.places);
-            if wanted.contains(id) {
+            if wanted.contains(link) {
                 return true;
             }
             places.end_all();
@@ -181,7 +180,6 @@ impl Waiting {
                         endpoint: Arc::clone(&opening.endpoint),
                         id,
                         has_served,
-                        reads: pulse.reads(),
                         writes: pulse.writes(),
                         pulse,
                     };
@@ -215,9 +213,10 @@ impl Place {
         self.pulse.writes() == self.writes
     }
 
-    /// The peer did not answer in time: where it has been silent altogether, it is asked whether it is there.
-    pub(crate) fn doubt(&self) {
-        if self.pulse.reads() == self.reads {
+    /// The peer did not answer a request that has waited for so long: where it was silent altogether for the last half of
+    /// it, it is asked whether it is there.
+    pub(crate) fn doubt(&self, waited: Duration) {
+        if self.pulse.is_silent_since(Instant::now() - waited / 2) {
             locked(&self.shared.places).suspect(self.id, true);
             self.pulse.ask();
         }
@@ -234,7 +233,7 @@ impl Drop for Place {
         let shared = &self.shared;
         let mut places = locked(&shared.places);
         places.leave(self.id, Instant::now());
-        if shared.worker.is_draining() || self.endpoint.is_retired() {
+        if shared.worker.is_draining() || !self.endpoint.keeps_connections() {
             places.end(self.id);
         }
         shared.stats.shared.closed_stream(shared.worker.shard);
@@ -263,7 +262,8 @@ async fn open(shared: Arc<Shared>, opening: Opening) {
 
 async fn connect(shared: &Shared, opening: &Opening) -> Result<(Link, connection::Opened), OpenError> {
     let deadline = shared.worker.deadlines.deadline();
-    let socket = dial(&shared.worker, &deadline, opening.endpoint.address(), opening.connect_timeout).await?;
+    let how = Dial { limit: opening.connect_timeout, preface: &[], speaks: Speaks::Http };
+    let socket = dial(&shared.worker, &deadline, &opening.endpoint, how).await?;
     let opened = connection::open(socket, deadline, opening.header_bytes).await;
     opened.map_err(|error| {
         OpenError::Handshake(error.into_io().unwrap_or_else(|| io::ErrorKind::InvalidData.into()))

@@ -202,7 +202,7 @@ async fn a_peer_that_gives_no_sign_of_life_is_given_up() {
     let bench = Bench::new();
     let (place, mut send) = bench.place().await.unwrap();
     let (answer, _body) = send.send_request(Request::get("http://app/").body(()).unwrap(), true).unwrap();
-    place.doubt();
+    place.doubt(Duration::ZERO);
     let error = answer.await.unwrap_err();
     assert!(error.is_io(), "{error}");
     drop(place);

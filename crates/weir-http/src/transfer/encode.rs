@@ -16,7 +16,8 @@ impl Transfer {
         buffers: &Buffers,
         tap: &mut impl Tap,
     ) -> Result<(), TransferError> {
-        let mut out = (self.sink != Sink::Discard).then(|| ChunkWriter::new(buffers.take(), self.sink));
+        let is_plain = self.sink != Sink::Discard && self.filtering.is_none();
+        let mut out = is_plain.then(|| ChunkWriter::new(buffers.take(), self.sink));
         loop {
             let room = out.as_ref().map_or(usize::MAX, ChunkWriter::room);
             if from.is_empty() || room == 0 {
@@ -48,12 +49,14 @@ impl Transfer {
             if let Some(out) = &mut out {
                 out.push(&filled[data.clone()]);
                 tap.took(&filled[data]);
+            } else if let Some(filtering) = &mut self.filtering {
+                filtering.push(&filled[data], tap).map_err(TransferError::Refused)?;
             }
             let is_last = from.is_framed() && taken == from.filled().len() && from.is_last();
             from.consume(taken);
             match &self.source {
-                Source::Frames(_) if is_last => return self.end_frames(from, out, buffers),
-                Source::Chunked(_) | Source::Length(_) if ended => return self.end(out, buffers),
+                Source::Frames(_) if is_last => return self.end_frames(from, out, buffers, tap),
+                Source::Chunked(_) | Source::Length(_) if ended => return self.end(out, buffers, tap),
                 _ => {}
             }
         }
@@ -63,14 +66,19 @@ impl Transfer {
     }
 
     /// The source's body is complete: what is left of it is encoded, with the trailers.
-    fn end(&mut self, out: Option<ChunkWriter>, buffers: &Buffers) -> Result<(), TransferError> {
+    fn end(
+        &mut self,
+        out: Option<ChunkWriter>,
+        buffers: &Buffers,
+        tap: &mut impl Tap,
+    ) -> Result<(), TransferError> {
         let mut trailers = Head::default();
         let mut rules = TrailerRules::default();
         if let Source::Chunked(chunks) = &mut self.source {
             chunks.decoder.trailers(&mut trailers).map_err(TransferError::SourceMalformed)?;
             rules = std::mem::take(&mut chunks.trailers);
         }
-        self.conclude(out, trailers, &rules, buffers)
+        self.conclude(out, trailers, &rules, buffers, tap)
     }
 
     /// The same for a body in data frames, whose end was read from its stream.
@@ -79,6 +87,7 @@ impl Transfer {
         from: &mut Wire,
         out: Option<ChunkWriter>,
         buffers: &Buffers,
+        tap: &mut impl Tap,
     ) -> Result<(), TransferError> {
         let mut trailers = Head::default();
         let mut rules = TrailerRules::default();
@@ -89,24 +98,30 @@ impl Transfer {
             rules = std::mem::take(&mut frames.trailers);
         }
         from.take_trailers(&mut trailers).map_err(TransferError::SourceMalformed)?;
-        self.conclude(out, trailers, &rules, buffers)
+        self.conclude(out, trailers, &rules, buffers, tap)
     }
 
-    fn conclude(
+    pub(super) fn conclude(
         &mut self,
         out: Option<ChunkWriter>,
         mut trailers: Head,
         rules: &TrailerRules,
         buffers: &Buffers,
+        tap: &mut impl Tap,
     ) -> Result<(), TransferError> {
         self.source = Source::Finished;
-        if matches!(self.sink, Sink::Chunked | Sink::Frames) {
+        if matches!(self.sink, Sink::Chunked | Sink::Frames) || self.filtering.is_some() {
             rules.apply(&mut trailers).map_err(|Denied| TransferError::TrailerDenied)?;
         }
         self.moved = true;
         self.encoded = out.and_then(|out| out.into_buffer(buffers));
+        if let Some(filtering) = &mut self.filtering {
+            filtering.end(&mut trailers, tap).map_err(TransferError::Refused)?;
+        }
         self.trailers = (!trailers.is_empty()).then(|| Box::new(trailers));
-        self.finish(buffers);
+        if !self.is_filtering() {
+            self.finish(buffers);
+        }
         Ok(())
     }
 
@@ -137,6 +152,9 @@ impl Transfer {
     /// `replay`, and goes to `out` in the form that the sink wants.
     pub(crate) fn aim(&mut self, sink: Sink, replay: &[u8], out: &mut Vec<u8>, spares: &Spares) {
         self.free(spares);
+        if let Some(filtering) = &mut self.filtering {
+            filtering.forget_passed();
+        }
         self.sink = sink;
         self.end = End::Told;
         if sink == Sink::Chunked && !replay.is_empty() {

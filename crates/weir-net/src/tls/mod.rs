@@ -38,7 +38,7 @@ pub use facts::{Alpn, TlsFacts};
 pub use failure::{FailureReason, Refused, TlsFailure};
 pub use handshakes::{HANDSHAKES_MAX_DEFAULT, Handshakes};
 pub(crate) use provider::provider;
-pub use server::{Refresh, ServerTls, ServerTlsPlan, TlsVersion};
+pub use server::{CertificateTally, Refresh, ServerTls, ServerTlsPlan, TlsVersion};
 pub use spec::{ServerTlsContext, TLS};
 pub use stats::TlsStats;
 pub use stream::TlsStream;

@@ -169,11 +169,7 @@ impl TlsStream {
 
     /// Whether nothing came but what the session says to itself; asks the kernel.
     pub(crate) fn is_silent(&mut self) -> bool {
-        let found = self.try_plain(|socket, room| {
-            rustix::net::recv(socket, room, rustix::net::RecvFlags::DONTWAIT)
-                .map(|(count, _)| count)
-                .map_err(io::Error::from)
-        });
+        let found = self.try_plain(Socket::receive_now);
         let nothing = matches!(found, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         nothing && self.bytes.received.is_none()
     }
@@ -423,7 +419,7 @@ impl TlsStream {
     fn flush_now(&mut self) {
         if let Some(outgoing) = self.bytes.outgoing.take() {
             // Nobody waits for it: it is said in passing.
-            let _sent = rustix::net::send(&self.socket, outgoing.filled(), SEND_NOW);
+            self.socket.send_now(outgoing.filled());
             self.bytes.buffers.put(outgoing);
         }
     }
@@ -477,10 +473,6 @@ impl TlsStream {
         }
     }
 }
-
-/// Told in passing: what does not fit is not waited for, and a peer that is gone is no signal to the process.
-const SEND_NOW: rustix::net::SendFlags =
-    rustix::net::SendFlags::DONTWAIT.union(rustix::net::SendFlags::NOSIGNAL);
 
 /// Puts an empty buffer back, and one that is mostly empty for one that just holds its bytes.
 fn shrink(held: &mut Option<Buffer>, buffers: &Buffers) {

@@ -61,6 +61,16 @@ impl Watch {
         Self::begin(State::new(paths.into_iter().collect(), seen), log)
     }
 
+    /// Watches folders for whatever happens in them, without reading: who is told looks for what changed. `paths` are
+    /// files, and folders written as `FOLDER/*`. Told once at the beginning too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Watch::start`].
+    pub fn start_touches(paths: impl IntoIterator<Item = PathBuf>, log: Log) -> io::Result<Self> {
+        Self::begin(State::of_touches(paths.into_iter().collect()), log)
+    }
+
     fn begin(state: State, log: Log) -> io::Result<Self> {
         let (wake, signals) = channel();
         let state = Arc::new(Mutex::new(state));
@@ -83,7 +93,7 @@ impl Watch {
             Err(error) => work.poll_instead(&error),
         }
         // Before this returns, so that a change right after it is seen.
-        if work.look() {
+        if work.look(true) {
             changed.notify_one();
         }
         thread::Builder::new().name("weir-watch".to_owned()).spawn(move || work.run(&signals))?;
@@ -138,21 +148,24 @@ impl Work {
             if signal == Signal::Stop {
                 return;
             }
-            if self.look() {
+            if self.look(signal == Signal::Touched) {
                 self.changed.notify_one();
             }
         }
     }
 
     /// Whether there is something to tell. The folders come first: what changes after them wakes us again.
-    fn look(&mut self) -> bool {
-        let (folders, generation) = {
+    fn look(&mut self, is_touched: bool) -> bool {
+        let (folders, generation, reads) = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            (state.find_folders(), state.generation())
+            (state.find_folders(), state.generation(), state.reads())
         };
         let failed = self.folders.as_mut().and_then(|watched| watched.watch(&folders));
         if let Some(error) = failed.filter(|_| !self.polls) {
             self.poll_instead(&error);
+        }
+        if !reads {
+            return is_touched;
         }
         let files = self.state.lock().unwrap_or_else(PoisonError::into_inner).files();
         // Read without the lock: a slow disk must not hold whoever sets other paths.

@@ -20,6 +20,8 @@ pub(super) struct State {
     generation: u64,
     /// The folders of the files, links followed.
     folders: BTreeSet<PathBuf>,
+    /// Whether the bytes decide; else whatever happens in the folders does.
+    reads: bool,
 }
 
 impl State {
@@ -31,9 +33,18 @@ impl State {
             told: None,
             generation: 0,
             folders: BTreeSet::new(),
+            reads: true,
         };
         state.replace(paths, seen);
         state
+    }
+
+    pub(super) fn of_touches(paths: BTreeSet<PathBuf>) -> Self {
+        Self { reads: false, ..Self::new(paths, Seen::default()) }
+    }
+
+    pub(super) fn reads(&self) -> bool {
+        self.reads
     }
 
     /// Watches `paths` from now on, and whatever else was read with them: secrets stand in files of their own.
@@ -58,12 +69,22 @@ impl State {
 
     pub(super) fn find_folders(&mut self) -> BTreeSet<PathBuf> {
         let mut folders = BTreeSet::new();
-        for path in self.paths.iter().cloned().chain(self.files()) {
+        // Ten thousand files of a folder need not be looked at one by one, but for those that are elsewhere.
+        let files = if self.reads { self.files() } else { self.links() };
+        for path in self.paths.iter().cloned().chain(files) {
             folders.extend(path.canonicalize().ok().as_deref().and_then(Path::parent).map(Path::to_owned));
             folders.extend(path.parent().map(Path::to_owned));
         }
         self.folders.clone_from(&folders);
         folders
+    }
+
+    /// The links in the folders of patterns.
+    fn links(&self) -> BTreeSet<PathBuf> {
+        let folders = self.paths.iter().filter(|path| is_pattern(path)).filter_map(|path| path.parent());
+        let entries = folders.filter_map(|folder| folder.read_dir().ok()).flatten().filter_map(Result::ok);
+        let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+        links.map(|entry| entry.path()).collect()
     }
 
     /// Whether what happens to `path` may concern the files: it lies in one of their folders, or is one or is above.

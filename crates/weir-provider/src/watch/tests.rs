@@ -193,3 +193,19 @@ fn a_look_for_paths_that_were_replaced_meanwhile_tells_nothing() {
     assert!(!state.compare(now, generation));
     assert!(!look(&mut state));
 }
+
+#[tokio::test]
+async fn whatever_happens_in_a_folder_is_told_where_nothing_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("a.pem"), "a").unwrap();
+    symlink(elsewhere.path().join("a.pem"), folder.path().join("a.pem")).unwrap();
+    let watch = Watch::start_touches([folder.path().join("*")], Log::discard()).unwrap();
+    assert!(told(&watch).await, "what changed before it is watched");
+    fs::write(elsewhere.path().join("a.pem"), "a").unwrap();
+    assert!(told(&watch).await, "the same bytes, behind a link");
+    fs::write(folder.path().join("b.pem"), "b").unwrap();
+    assert!(told(&watch).await);
+    fs::remove_file(folder.path().join("b.pem")).unwrap();
+    assert!(told(&watch).await);
+}

@@ -106,7 +106,7 @@ fn quality(rule: &Rule, request: &Request) -> u32 {
         .filter(|(name, _)| name == "accept")
         .flat_map(|(_, value)| value.split(','))
         .map(|item| match item.split_once(";q=") {
-            Some((range, weight)) => (range, (weight.parse::<f64>().unwrap() * 1000.0) as u32),
+            Some((range, weight)) => (range, (weight.parse::<f64>().unwrap_or_default() * 1000.0) as u32),
             None => (item, 1000),
         })
         .collect();

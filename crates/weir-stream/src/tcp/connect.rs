@@ -3,12 +3,14 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use weir_base::ByteSize;
-use weir_net::tls::TlsFacts;
-use weir_net::{Buffer, Relay, Socket};
-use weir_upstream::{DialError, Endpoint, Lease, Outcome, PickError, PickRequest, Tried, Upstream, dial};
+use weir_net::tls::{Alpn, TlsFacts};
+use weir_net::{Relay, Socket};
+use weir_upstream::{
+    Dial, DialError, Endpoint, Lease, Outcome, PickError, PickRequest, Speaks, Tried, Upstream, dial,
+};
 use weir_wire::proxy_protocol::{TlsTold, Tlv, Tlvs, write_v1, write_v2};
 
 use super::connection::Connection;
@@ -24,6 +26,7 @@ pub(super) async fn connect(
     listener: &TcpListener,
     upstream: &Arc<Upstream>,
 ) -> Result<Box<Joined>, End> {
+    let introduction = introduction(connection, listener.plan.send_proxy_protocol);
     let mut first_try = None;
     let mut tried = Tried::new();
     let mut last = End::NoEndpoint;
@@ -37,10 +40,14 @@ pub(super) async fn connect(
         };
         connection.attempts += 1;
         connection.endpoint = Some(Arc::clone(lease.endpoint().label()));
-        let limit = upstream.plan().connect_timeout;
+        let dial = Dial {
+            limit: upstream.plan().connect_timeout,
+            preface: &introduction,
+            speaks: Speaks::Client(spoken(connection)),
+        };
         let started = Instant::now();
         let begun = *first_try.get_or_insert(started);
-        let dialled = reach(connection, lease.endpoint(), limit).await?;
+        let dialled = reach(connection, lease.endpoint(), dial).await?;
         let now = Instant::now();
         let outcome = match &dialled {
             Ok(_) => Outcome::Success { head_after: now - started },
@@ -54,11 +61,14 @@ pub(super) async fn connect(
                 lease.endpoint().connected(now - started);
                 connection.connect_time = Some(now - started);
                 connection.stats.connected(connection.worker.base.shard, now - begun);
-                return Ok(join(connection, listener, socket, lease));
+                // To one who speaks TLS it went before that.
+                let rest = if lease.endpoint().is_secured() { &[][..] } else { &introduction[..] };
+                return Ok(join(connection, listener, socket, lease, rest));
             }
             Err(error) => {
                 last = match error {
                     DialError::Failed(_) => End::ConnectFailed,
+                    DialError::Tls(_) => End::TlsFailed,
                     DialError::TimedOut => End::ConnectTimeout,
                     DialError::OutOfDescriptors => return Err(End::Overloaded),
                     DialError::Stopping => return Err(End::ShuttingDown),
@@ -73,10 +83,10 @@ pub(super) async fn connect(
 async fn reach(
     connection: &mut Connection,
     endpoint: &Endpoint,
-    limit: Duration,
+    how: Dial<'_>,
 ) -> Result<Result<Socket, DialError>, End> {
     let (worker, deadline) = (Arc::clone(&connection.worker), connection.deadline.clone());
-    let mut dialling = std::pin::pin!(dial(&worker.base, &deadline, endpoint.address(), limit));
+    let mut dialling = std::pin::pin!(dial(&worker.base, &deadline, endpoint, how));
     // One that has ended its direction, even without a word, may be waiting for a greeting.
     let mut departure = Departure { has_ended: false, by_silence: false };
     poll_fn(|cx| match dialling.as_mut().poll(cx) {
@@ -147,12 +157,28 @@ impl Departure {
     }
 }
 
-fn join(connection: &mut Connection, listener: &TcpListener, upstream: Socket, lease: Lease) -> Box<Joined> {
+/// The protocol that the client has agreed on with us by ALPN, to be offered to the endpoint; none where it speaks no TLS.
+fn spoken(connection: &Connection) -> Option<&'static [u8]> {
+    match connection.client.alpn()? {
+        Alpn::Http11 => Some(b"http/1.1"),
+        Alpn::H2 => Some(b"h2"),
+        Alpn::Other => None,
+    }
+}
+
+/// Joins the two sides; `introduction` goes to the endpoint before what the client has said.
+fn join(
+    connection: &mut Connection,
+    listener: &TcpListener,
+    upstream: Socket,
+    lease: Lease,
+    introduction: &[u8],
+) -> Box<Joined> {
     let plan = &listener.plan;
     connection.client.set_options(plan.options.keepalive, plan.options.user_timeout);
     upstream.set_options(plan.options.keepalive, plan.options.user_timeout);
     let mut first = connection.worker.base.spares.buffers.take();
-    introduce(connection, plan.send_proxy_protocol, &mut first);
+    first.extend(introduction);
     match connection.ahead.take() {
         Some(ahead) if first.is_empty() => {
             connection.worker.base.spares.buffers.put(first);
@@ -180,16 +206,16 @@ fn join(connection: &mut Connection, listener: &TcpListener, upstream: Socket, l
 /// The TLV that holds a checksum of the header it came in, which is not the one that is written.
 const CHECKSUM: u8 = 0x03;
 
-/// Writes the PROXY header that tells the endpoint who the client is.
-fn introduce(connection: &Connection, version: SendProxyProtocol, out: &mut Buffer) {
+/// The PROXY header that tells the endpoint who the client is; empty where none is sent.
+fn introduction(connection: &Connection, version: SendProxyProtocol) -> Vec<u8> {
+    let mut header = Vec::new();
     if version == SendProxyProtocol::Off {
-        return;
+        return header;
     }
     let declared = connection.declared.as_deref();
     let destination =
         declared.and_then(|declared| declared.destination).or_else(|| connection.client.local_addr());
     let endpoints = connection.peer.zip(destination);
-    let mut header = Vec::new();
     if version == SendProxyProtocol::V1 {
         write_v1(endpoints, &mut header);
     } else {
@@ -207,7 +233,7 @@ fn introduce(connection: &Connection, version: SendProxyProtocol, out: &mut Buff
             write_v2(endpoints, &[], &mut header).expect("a header without TLVs is short");
         }
     }
-    out.extend(&header);
+    header
 }
 
 fn told(facts: &TlsFacts) -> TlsTold<'_> {

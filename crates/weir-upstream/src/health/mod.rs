@@ -174,6 +174,16 @@ impl Vitals {
         Arc::new(Self::from_condition(condition, streak))
     }
 
+    /// The health that goes on when connections are made in another way: failures in a row and a pause over them may
+    /// have come from the old one. What the checks found stays until they find otherwise.
+    pub(crate) fn unpaused(self: &Arc<Self>) -> Arc<Self> {
+        if self.is_spotless() {
+            return Arc::clone(self);
+        }
+        let condition = Condition { ejection: Ejection::default(), ..lock(&self.condition).clone() };
+        Arc::new(Self::from_condition(condition, 0))
+    }
+
     /// What the endpoint is; one relaxed load.
     pub(crate) fn state(&self) -> EndpointState {
         EndpointState::ALL[usize::from(self.state.load(Ordering::Relaxed))]

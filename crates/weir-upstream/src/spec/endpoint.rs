@@ -74,7 +74,7 @@ fn unix(path: &str, node: &Node, problems: &Problems) -> Option<Target> {
 fn parse(text: &str) -> Result<Target, (Code, &'static str)> {
     if let Some((scheme, _)) = text.split_once("://") {
         return Err(match scheme {
-            "https" => (Code::NOT_YET, "TLS to endpoints is not there yet; write `HOST:PORT` for plain HTTP"),
+            "https" => (Code::MALFORMED, "write `HOST:PORT`, and `tls: {}` beside `endpoints`"),
             _ => (Code::MALFORMED, "remove the scheme and the path: `HOST:PORT`"),
         });
     }

@@ -3,12 +3,14 @@
 mod endpoint;
 mod health;
 mod statuses;
+mod tls;
 
 use std::collections::HashMap;
 
 pub use endpoint::ENDPOINT;
 pub use health::HEALTH;
-use weir_config::{Code, Entry, Key, Node, Object, Problem, Problems, Section, Shape};
+pub use tls::TLS;
+use weir_config::{Code, Entry, Key, Node, Object, Problem, Problems, Section, Shape, SourceReader};
 
 use crate::{
     BalancePlan, EndpointPlan, HashKey, HostPlan, HttpVersions, PoolPlan, QueuePlan, RetryPlan, Target,
@@ -51,6 +53,12 @@ pub static UPSTREAM: Object = Object::new(
         )
         .default("preserve"),
         Key::new(
+            "tls",
+            Shape::OneOf(&[Shape::OnOff, Shape::Object(&TLS)]),
+            "Whether connections to the endpoints are secured by TLS, and how: `tls: {}` verifies them against the authorities that the system trusts. The header of `send_proxy_protocol` goes before it; TCP connections offer the protocol (ALPN) that their client has agreed on with us, else none.",
+        )
+        .default("off"),
+        Key::new(
             "http",
             Shape::Enum(&["auto", "1.1", "2"]),
             "The HTTP version spoken to the endpoints: `auto` is 1.1 on plain connections and what both sides speak over TLS.",
@@ -59,7 +67,7 @@ pub static UPSTREAM: Object = Object::new(
         Key::new(
             "connect_timeout",
             Shape::duration(1, 300_000),
-            "Longest wait for a connection, per attempt. It cannot be switched off.",
+            "Longest wait for a connection, TLS included, per attempt. It cannot be switched off.",
         )
         .default("5s"),
         Key::new(
@@ -178,14 +186,15 @@ static RETRY: Object = Object::new(
 impl UpstreamPlan {
     /// Reads one entry of `upstreams`: its name and its mapping.
     ///
-    /// Always gives a plan, with defaults in place of what is wrong; `problems` say whether it may be used.
-    pub fn decode(entry: &Entry, problems: &Problems) -> Self {
+    /// `reader` reads the files of certificates. Always gives a plan, with defaults in place of what is wrong; `problems` say whether it may be used.
+    pub fn decode(entry: &Entry, reader: &dyn SourceReader, problems: &Problems) -> Self {
         let section = UPSTREAM.open(&entry.value, problems);
         let endpoints = endpoints(&section, problems);
-        Self {
+        let plan = Self {
             name: entry.name().into(),
             balance: balance(&section, problems),
             host: host(&section, problems),
+            tls: tls::decode(&section, reader, problems),
             http: match section.text("http") {
                 "1.1" => HttpVersions::Http11,
                 "2" => HttpVersions::Http2,
@@ -206,7 +215,9 @@ impl UpstreamPlan {
             slow_start: section.duration_or_off("slow_start"),
             panic_threshold: section.percent("panic_threshold"),
             required: section.boolean("required"),
-        }
+        };
+        tls::check_names(&plan, &section, problems);
+        plan
     }
 }
 

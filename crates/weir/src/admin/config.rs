@@ -1,5 +1,6 @@
 //! What `/api/v1/config` shows: the plan that is served, defaults filled in, secrets starred.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -9,7 +10,7 @@ use weir_net::ProxyProtocol;
 use weir_route::{EncodedSlashes, ValueTest};
 use weir_telemetry::{Field, Sink};
 use weir_upstream::{
-    BalancePlan, BodyPlan, CheckPlan, EndpointPlan, HashKey, HealthPlan, HostPlan, HttpCheckPlan,
+    BalancePlan, BodyPlan, CheckPlan, EndpointPlan, HashKey, HealthPlan, HostPlan, HttpCheckPlan, TlsPlan,
     UdpCheckPlan, UpstreamPlan,
 };
 
@@ -159,6 +160,8 @@ fn upstream(plan: &UpstreamPlan) -> Value {
             HostPlan::Endpoint => "endpoint",
             HostPlan::Name(name) => name,
         },
+        "tls": plan.tls.as_deref().map(upstream_tls),
+        "http": plan.http.as_str(),
         "connect_timeout": format_duration(plan.connect_timeout),
         "response_timeout": format_duration(plan.response_timeout),
         "idle_timeout": format_duration(plan.idle_timeout),
@@ -179,6 +182,18 @@ fn upstream(plan: &UpstreamPlan) -> Value {
         "slow_start": plan.slow_start.map(format_duration),
         "panic_threshold": plan.panic_threshold.to_string(),
         "required": plan.required,
+    })
+}
+
+/// How endpoints are verified, and what they are shown.
+pub(super) fn upstream_tls(plan: &TlsPlan) -> Value {
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    json!({
+        "ca": path(&plan.ca),
+        "server_name": plan.server_name.as_ref().map(|name| name.to_str()),
+        "certificate": path(&plan.certificate),
+        "versions": plan.client.versions.as_strs(),
+        "insecure": plan.is_insecure(),
     })
 }
 

@@ -32,6 +32,7 @@ impl Collect for Gateway {
         let upstreams: Vec<UpstreamStatus> =
             self.upstreams().iter().map(|upstream| upstream.status(now)).collect();
         upstreams.iter().for_each(|upstream| whole(upstream, out));
+        upstreams.iter().for_each(|upstream| handshakes(upstream, out));
         for upstream in &upstreams {
             upstream.endpoints.iter().for_each(|endpoint| each(&upstream.name, endpoint, out));
         }
@@ -130,6 +131,25 @@ fn whole(upstream: &UpstreamStatus, out: &mut Exposition) {
     for (name, help, kind, value) in rows {
         out.family(&format!("weir_upstream_{name}"), help, kind)
             .sample(&[("upstream", &upstream.name)], value);
+    }
+}
+
+fn handshakes(upstream: &UpstreamStatus, out: &mut Exposition) {
+    let Some(tls) = &upstream.tls else { return };
+    out.family(
+        "weir_upstream_tls_handshakes_total",
+        "TLS handshakes with endpoints that succeeded, by upstream.",
+        Kind::Counter,
+    )
+    .sample(&[("upstream", &upstream.name), ("kind", "full")], tls.full as f64)
+    .sample(&[("upstream", &upstream.name), ("kind", "resumed")], tls.resumed as f64);
+    let failed = out.family(
+        "weir_upstream_tls_failures_total",
+        "TLS handshakes with endpoints that failed, by upstream and reason.",
+        Kind::Counter,
+    );
+    for (reason, count) in tls.failed {
+        failed.sample(&[("upstream", &upstream.name), ("reason", reason.as_str())], count as f64);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Policies and actions as `/api/v1/config` shows them: in the words of the language, with every setting.
 
 use serde_json::{Map, Value, json};
+use weir_base::format_duration;
 use weir_http::{
-    FieldChanges, IpRulesPlan, PathRewrite, PolicyPlan, RedirectPlan, RespondPlan, RewritePlan,
-    SecurityHeadersPlan, SecurityPreset, Template,
+    Coding, CompressPlan, CorsPlan, FieldChanges, Granted, IpRulesPlan, Origins, PathRewrite, PolicyPlan,
+    RedirectPlan, RespondPlan, RewritePlan, SecurityHeadersPlan, SecurityPreset, Template,
 };
 
 use super::secret::{STARS, is_secret, without_secrets};
@@ -18,6 +19,9 @@ pub(super) const fn name(policy: &PolicyPlan) -> &'static str {
         PolicyPlan::IpRules(_) => "ip_rules",
         PolicyPlan::WebSocketOrigins(_) => "websocket_origins",
         PolicyPlan::BodyLimit(_) => "body_limit",
+        PolicyPlan::Cors(_) => "cors",
+        PolicyPlan::Compress(_) => "compress",
+        PolicyPlan::GrpcWeb(_) => "grpc_web",
     }
 }
 
@@ -37,6 +41,9 @@ pub(super) fn show(policy: &PolicyPlan) -> Value {
             json!({ "allow": plan.allow, "allow_missing": plan.allow_missing })
         }
         PolicyPlan::BodyLimit(plan) => json!({ "max": plan.bytes_max.bytes() }),
+        PolicyPlan::Cors(plan) => cors(plan),
+        PolicyPlan::Compress(plan) => compress(plan),
+        PolicyPlan::GrpcWeb(_) => json!({}),
     };
     json!({ name(policy): settings })
 }
@@ -94,6 +101,35 @@ fn rewrite(plan: &RewritePlan) -> Value {
     let host = plan.host.as_ref().map(|host| ("host", json!(host.0.to_string())));
     shown.extend(path.into_iter().chain(host).map(|(key, value)| (key.to_owned(), value)));
     shown.into()
+}
+
+fn cors(plan: &CorsPlan) -> Value {
+    let granted = |granted: &Granted| match granted {
+        Granted::Any => json!("*"),
+        Granted::Listed(names) => json!(names),
+    };
+    let origins = match &plan.origins {
+        Origins::Any => json!("*"),
+        Origins::Listed(patterns) => json!(patterns.iter().map(ToString::to_string).collect::<Vec<_>>()),
+    };
+    json!({
+        "origins": origins,
+        "methods": granted(&plan.methods),
+        "headers": granted(&plan.headers),
+        "expose": plan.expose,
+        "credentials": plan.credentials,
+        "max_age": format_duration(plan.max_age),
+        "private_network": plan.private_network,
+    })
+}
+
+fn compress(plan: &CompressPlan) -> Value {
+    json!({
+        "codings": plan.codings.iter().copied().map(Coding::as_str).collect::<Vec<_>>(),
+        "min_bytes": plan.bytes_min.bytes(),
+        "types": plan.types.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "levels": { "zstd": plan.levels.zstd, "br": plan.levels.brotli, "gzip": plan.levels.gzip },
+    })
 }
 
 fn addresses(plan: &IpRulesPlan) -> Value {

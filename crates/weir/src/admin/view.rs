@@ -78,6 +78,9 @@ pub(super) fn rule_of(route: &RoutePlan, rule: &Rule) -> Value {
     if !rule.methods.is_empty() {
         put("methods", json!(rule.methods.iter().map(ToString::to_string).collect::<Vec<_>>()));
     }
+    if !rule.accept.is_empty() {
+        put("accept", json!(rule.accept.iter().map(ToString::to_string).collect::<Vec<_>>()));
+    }
     if !rule.params.is_empty() {
         let params =
             rule.params.iter().map(|(name, expression)| (name.clone(), json!(expression.to_string())));
@@ -157,6 +160,7 @@ fn upstream_view(upstream: &Upstream, now: Instant) -> Value {
         "available": status.available,
         "panic": status.panic,
         "required": upstream.plan().required,
+        "tls": upstream.plan().tls.as_deref().map(config::upstream_tls),
         "health": config::health(&upstream.plan().health),
         "retries": { "allowed": status.retries_allowed, "refused": status.retries_refused },
         "queue": {
@@ -175,6 +179,7 @@ fn endpoint_view(endpoint: &EndpointStatus) -> Value {
     let failures = endpoint.failures.iter().map(|(kind, count)| (kind.as_str().to_owned(), json!(count)));
     json!({
         "address": &*endpoint.label,
+        "server_name": endpoint.server_name,
         "state": endpoint.state.as_str(),
         "admin": match endpoint.admin {
             AdminState::Up => "up",

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 use thiserror::Error;
 use weir_http::{FormerPlanes, HttpShared, HttpStats, HttpWorker, Plane};
 use weir_net::tls::certificates::Shelf;
+use weir_net::tls::{Refresh, ServerTls};
 use weir_net::{BindError, ConnectionStats, DescriptorLimit, Worker, WorkerShared};
 use weir_stream::{StreamPlane, StreamWorker};
 use weir_task::{Drain, Live, Phase};
 use weir_telemetry::{AccessLog, Level, Log, Registry, Shard, Value};
-use weir_upstream::{Endpoint, Upkeep, Upstream};
+use weir_upstream::{Endpoint, LinkId, Upkeep, Upstream};
 
 use super::compile::{Parts, compile_plane, compile_stream_plane};
 use super::listeners::Listeners;
@@ -269,6 +270,18 @@ impl Gateway {
         self.state().parts.upstreams.values().cloned().collect()
     }
 
+    /// What listeners with TLS shake hands by, by their names.
+    pub(crate) fn tls(&self) -> BTreeMap<Arc<str>, Arc<ServerTls>> {
+        self.state().parts.tls.clone()
+    }
+
+    /// Reads again what has changed of the certificates' files, and serves it. Blocks for as long as that takes.
+    pub(crate) fn refresh_certificates(&self) -> Vec<(Arc<str>, Refresh)> {
+        let now = SystemTime::now();
+        let refresh = |(name, tls): (Arc<str>, Arc<ServerTls>)| (name, tls.refresh(&self.shelf, now));
+        self.tls().into_iter().map(refresh).collect()
+    }
+
     /// The listeners, a row for each address.
     pub(crate) fn listeners(&self) -> Vec<ListenerRow> {
         let state = self.state();
@@ -331,9 +344,9 @@ impl Gateway {
 
     /// Lets the workers look at what has changed.
     fn ask_for_review(&self, state: &State) {
-        let endpoints = endpoint_ids(&state.parts.upstreams);
+        let links = link_ids(&state.parts.upstreams);
         for (index, thread) in (0_u64..).zip(&state.threads) {
-            if !thread.send(Command::Review { endpoints: Arc::clone(&endpoints) }) {
+            if !thread.send(Command::Review { links: Arc::clone(&links) }) {
                 self.log.event(Level::Error, "worker_hangs", &[("worker", Value::U64(index))]);
             }
         }
@@ -354,15 +367,22 @@ fn retire_endpoints(old: &BTreeMap<Arc<str>, Arc<Upstream>>, new: &BTreeMap<Arc<
     // In this order: what a name has meant since is in neither, or in the new one alone.
     let (old, new) = (endpoints(old), endpoints(new));
     let wanted: HashSet<u32> = new.iter().map(|endpoint| endpoint.id()).collect();
-    old.iter().for_each(|endpoint| endpoint.set_retired(!wanted.contains(&endpoint.id())));
-    new.iter().for_each(|endpoint| endpoint.set_retired(false));
+    let links: HashSet<LinkId> = new.iter().map(|endpoint| endpoint.link_id()).collect();
+    for endpoint in old {
+        endpoint.set_retired(!wanted.contains(&endpoint.id()));
+        endpoint.set_link_wanted(links.contains(&endpoint.link_id()));
+    }
+    for endpoint in new {
+        endpoint.set_retired(false);
+        endpoint.set_link_wanted(true);
+    }
 }
 
-/// The endpoints that a configuration still wants.
-fn endpoint_ids(upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>) -> Arc<HashSet<u32>> {
-    let ids = upstreams
-        .values()
-        .flat_map(|upstream| upstream.endpoints().iter().map(|endpoint| endpoint.id()).collect::<Vec<_>>());
+/// How the connections are made that a configuration still wants.
+fn link_ids(upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>) -> Arc<HashSet<LinkId>> {
+    let ids = upstreams.values().flat_map(|upstream| {
+        upstream.endpoints().iter().map(|endpoint| endpoint.link_id()).collect::<Vec<_>>()
+    });
     Arc::new(ids.collect())
 }
 

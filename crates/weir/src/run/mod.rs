@@ -1,6 +1,7 @@
 //! The running gateway: workers, listeners, the published plane, reloads, the way out.
 
 mod bound;
+mod certificates;
 mod compile;
 mod gateway;
 mod listeners;

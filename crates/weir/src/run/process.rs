@@ -11,6 +11,7 @@ use weir_net::tls::certificates::Shelf;
 use weir_provider::{Seen, Watch};
 use weir_telemetry::{AccessLog, Level, Log, Value};
 
+use super::certificates::Certificates;
 use super::gateway::Gateway;
 use crate::plan::RootPlan;
 use crate::spec::descriptor_warnings;
@@ -177,6 +178,8 @@ async fn live(
         }
     };
     let mut watch = Watching::new(files, &log);
+    let mut certificates = Certificates::new(&gateway.plan(), &log);
+    certificates.look(&gateway, true).await;
     log.event(Level::Info, "ready", &[("revision", Value::U64(1)), ("source", Value::Str(&source.name()))]);
     started(&gateway);
     let mut code = ExitCode::SUCCESS;
@@ -187,13 +190,14 @@ async fn live(
                 break;
             }
             Some(reply) = requests.recv() => {
-                let result = reload(&gateway, &source, &mut watch).await;
+                let result = reload(&gateway, &source, &mut watch, &mut certificates).await;
                 let _nobody_waits = reply.send(result);
             }
-            () = watch.changed() => drop(reload(&gateway, &source, &mut watch).await),
+            () = watch.changed() => drop(reload(&gateway, &source, &mut watch, &mut certificates).await),
+            () = certificates.due() => certificates.look(&gateway, false).await,
             _ = signals.hang_up.recv() => {
                 gateway.access.reopen();
-                drop(reload(&gateway, &source, &mut watch).await);
+                drop(reload(&gateway, &source, &mut watch, &mut certificates).await);
             }
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
@@ -223,6 +227,7 @@ async fn reload(
     gateway: &Arc<Gateway>,
     source: &Arc<dyn Source>,
     watch: &mut Watching,
+    certificates: &mut Certificates,
 ) -> Result<u64, Rejected> {
     let (loading, shelf) = (Arc::clone(source), Arc::clone(&gateway.shelf));
     let begun = std::time::Instant::now();
@@ -250,6 +255,9 @@ async fn reload(
         }
         Err(panicked) => Err(Rejected::because(panicked.to_string())),
     };
+    // Where the configuration was refused too: what it named before may have been renewed.
+    certificates.follow(&gateway.plan());
+    certificates.look(gateway, true).await;
     gateway.reloads.record(result.is_ok(), std::time::SystemTime::now());
     let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     match &result {

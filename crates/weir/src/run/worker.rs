@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use weir_http::HttpWorker;
 use weir_net::{ListenerSocket, ListenerState, Socket, Worker, is_out_of_descriptors};
 use weir_stream::StreamWorker;
+use weir_upstream::LinkId;
 
 use super::bound::WorkerSocket;
 
@@ -19,8 +20,8 @@ use super::bound::WorkerSocket;
 pub(super) enum Command {
     /// Serve what comes to this socket until the listener is retired; then say so.
     Serve { socket: WorkerSocket, state: Arc<ListenerState>, done: oneshot::Sender<()> },
-    /// Look again at which listeners are retired, and keep connections to these endpoints only.
-    Review { endpoints: Arc<HashSet<u32>> },
+    /// Look again at which listeners are retired, and keep connections that are made like these only.
+    Review { links: Arc<HashSet<LinkId>> },
 }
 
 /// By which plane a listener's connections are served.
@@ -113,9 +114,9 @@ async fn obey(planes: Planes, mut commands: mpsc::Receiver<Command>) {
                     let _nobody_waits = done.send(());
                 });
             }
-            Command::Review { endpoints } => {
+            Command::Review { links } => {
                 retired.notify_waiters();
-                planes.http.review(&endpoints);
+                planes.http.review(&links);
                 planes.stream.review();
                 planes.base.wake_all();
             }

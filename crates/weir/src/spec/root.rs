@@ -78,7 +78,7 @@ pub(super) fn decode(
     let upstreams: BTreeMap<Arc<str>, UpstreamPlan> = root
         .map("upstreams")
         .iter()
-        .map(|entry| (Arc::from(entry.name()), UpstreamPlan::decode(entry, problems)))
+        .map(|entry| (Arc::from(entry.name()), UpstreamPlan::decode(entry, inputs.reader, problems)))
         .collect();
     let upstream_names: Vec<Arc<str>> = upstreams.keys().cloned().collect();
     let listeners = listener::decode_all(&root, &upstream_names, inputs.shelf, problems);

@@ -86,7 +86,11 @@ pub(super) fn decode_all(root: &Section, names: &Names, problems: &Problems) -> 
             // A match with a fault has lost a part, and would tie with routes that it has nothing to do with.
             rules.truncate(length);
         }
-        plans.push(decode(&section, &default_name, matched, names, problems));
+        let plan = decode(&section, &default_name, matched, names, problems);
+        if plan.policies.iter().any(PolicyPlan::answers_preflights) {
+            rules.iter_mut().skip(length).for_each(|rule| rule.preflights = true);
+        }
+        plans.push(plan);
     }
     (plans, rules)
 }

@@ -14,6 +14,7 @@ mod errors;
 mod forwarded;
 mod forwarding;
 mod framing;
+mod h2_upstreams;
 mod health;
 mod limits;
 mod logging;
@@ -42,5 +43,6 @@ mod udp_reload;
 mod udp_upstreams;
 mod upgrade;
 mod upstream_faults;
+mod upstream_tls;
 
 use config::{Config, binary, start};

@@ -7,7 +7,7 @@ use weir_wire::http1::Known;
 
 pub(crate) use spec::KIND;
 
-use super::Policy;
+use super::{Flow, Policy};
 use crate::exchange::Exchange;
 use crate::reject::Reject;
 
@@ -23,13 +23,13 @@ impl Policy for BodyLimitPlan {
         "body_limit"
     }
 
-    fn on_request(&self, exchange: &mut Exchange) -> Result<(), Reject> {
+    fn on_request(&self, exchange: &mut Exchange) -> Result<Flow, Reject> {
         let announced = exchange.request.fields.get(Known::ContentLength).and_then(weir_wire::http1::decimal);
         if announced.is_some_and(|length| length > self.bytes_max.bytes()) {
             let detail = format!("the request body is larger than {}", self.bytes_max);
             return Err(Reject::because(ErrorCode::BodyTooLarge, detail));
         }
         exchange.body_bytes_max = exchange.body_bytes_max.min(self.bytes_max.bytes());
-        Ok(())
+        Ok(Flow::Continue)
     }
 }

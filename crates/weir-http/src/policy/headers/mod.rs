@@ -10,7 +10,7 @@ use weir_wire::http1::{Head, Known};
 
 pub(crate) use spec::KIND;
 
-use super::Policy;
+use super::{Flow, Policy};
 use crate::exchange::Exchange;
 use crate::reject::Reject;
 use crate::template::Template;
@@ -49,7 +49,7 @@ impl Policy for HeadersPlan {
         "headers"
     }
 
-    fn on_request(&self, exchange: &mut Exchange) -> Result<(), Reject> {
+    fn on_request(&self, exchange: &mut Exchange) -> Result<Flow, Reject> {
         if let Some(name) = self
             .request
             .deny
@@ -64,7 +64,7 @@ impl Policy for HeadersPlan {
         // Values are made from the request as it was.
         let values = self.request.fill(exchange);
         self.request.apply(&mut exchange.request.fields, values, false);
-        Ok(())
+        Ok(Flow::Continue)
     }
 
     fn on_response(&self, exchange: &mut Exchange) {

@@ -7,7 +7,7 @@ use weir_base::ErrorCode;
 
 pub(crate) use spec::KIND;
 
-use super::Policy;
+use super::{Flow, Policy};
 use crate::exchange::Exchange;
 use crate::reject::Reject;
 
@@ -52,7 +52,7 @@ impl Policy for IpRulesPlan {
         "ip_rules"
     }
 
-    fn on_request(&self, exchange: &mut Exchange) -> Result<(), Reject> {
+    fn on_request(&self, exchange: &mut Exchange) -> Result<Flow, Reject> {
         let allowed = exchange.client.map_or(self.allow_others, |client| {
             let client = client.to_canonical();
             self.rules
@@ -60,7 +60,7 @@ impl Policy for IpRulesPlan {
                 .find(|rule| rule.network.contains(&client))
                 .map_or(self.allow_others, |rule| rule.allow)
         });
-        if allowed { Ok(()) } else { Err(Reject::new(ErrorCode::ClientNotAllowed)) }
+        if allowed { Ok(Flow::Continue) } else { Err(Reject::new(ErrorCode::ClientNotAllowed)) }
     }
 }
 

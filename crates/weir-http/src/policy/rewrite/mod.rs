@@ -7,7 +7,7 @@ use weir_base::ErrorCode;
 
 pub(crate) use spec::KIND;
 
-use super::Policy;
+use super::{Flow, Policy};
 use crate::exchange::Exchange;
 use crate::reject::Reject;
 use crate::template::Template;
@@ -48,7 +48,7 @@ impl Policy for RewritePlan {
         "rewrite"
     }
 
-    fn on_request(&self, exchange: &mut Exchange) -> Result<(), Reject> {
+    fn on_request(&self, exchange: &mut Exchange) -> Result<Flow, Reject> {
         if let Some(rewrite) = &self.path {
             let (path, query) = current(exchange);
             let mut target = rewrite.apply(path, exchange);
@@ -74,7 +74,7 @@ impl Policy for RewritePlan {
                 .map_err(|error| Reject::because(ErrorCode::BadHost, error.to_string()))?;
             exchange.rewritten_host = Some(host);
         }
-        Ok(())
+        Ok(Flow::Continue)
     }
 }
 

@@ -10,7 +10,7 @@ use weir_wire::http1::Known;
 
 pub(crate) use spec::KIND;
 
-use super::Policy;
+use super::{Flow, Policy};
 use crate::exchange::{Exchange, Upgrade};
 use crate::reject::Reject;
 
@@ -28,9 +28,9 @@ impl Policy for WebSocketOriginsPlan {
         "websocket_origins"
     }
 
-    fn on_request(&self, exchange: &mut Exchange) -> Result<(), Reject> {
+    fn on_request(&self, exchange: &mut Exchange) -> Result<Flow, Reject> {
         if exchange.upgrade != Some(Upgrade::WebSocket) {
-            return Ok(());
+            return Ok(Flow::Continue);
         }
         let fields = &exchange.request.fields;
         let allowed = match (fields.get(Known::Origin), fields.count(Known::Origin)) {
@@ -41,6 +41,6 @@ impl Policy for WebSocketOriginsPlan {
                 .any(|allowed| allowed == "*" || origin.eq_ignore_ascii_case(allowed.as_bytes())),
             (Some(_), _) => false,
         };
-        if allowed { Ok(()) } else { Err(Reject::new(ErrorCode::OriginNotAllowed)) }
+        if allowed { Ok(Flow::Continue) } else { Err(Reject::new(ErrorCode::OriginNotAllowed)) }
     }
 }

@@ -15,6 +15,8 @@ mod ocsp;
 mod pem;
 mod shelf;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use certificate::{Certificate, PairFiles, Standing};
 pub use fault::{Fault, Flaw};

@@ -25,6 +25,9 @@ pub enum ClientCertificateError {
     /// It is damaged.
     #[error("it is no PEM: {0}")]
     Damaged(String),
+    /// The key is damaged.
+    #[error("it is no PEM: {0}")]
+    DamagedKey(String),
     /// The key is of a kind that cannot be used.
     #[error("the key cannot be used: {0}")]
     Unusable(String),
@@ -38,13 +41,12 @@ impl ClientCertificate {
     ///
     /// # Errors
     ///
-    /// [`ClientCertificateError`]; `NoKey` and `Unusable` speak of the key, the others but `Mismatch` of the chain or of
-    /// the one that `key` says.
+    /// [`ClientCertificateError`]
     pub fn read(chain: &[u8], key: &[u8]) -> Result<Self, ClientCertificateError> {
         let chain = certificates(chain)?;
         let key_der = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
             pem::Error::NoItemsFound => ClientCertificateError::NoKey,
-            error => ClientCertificateError::Damaged(error.to_string()),
+            error => ClientCertificateError::DamagedKey(error.to_string()),
         })?;
         let certified =
             CertifiedKey::from_der(chain, key_der.clone_key(), provider()).map_err(|error| match error {

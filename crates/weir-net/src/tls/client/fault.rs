@@ -52,6 +52,22 @@ impl TlsFaultReason {
         Self::Closed,
     ];
 
+    /// A sentence that tells a client no more than it may know.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Expired => "The upstream's certificate has expired",
+            Self::NotYetValid => "The upstream's certificate is not valid yet",
+            Self::UnknownIssuer => "The upstream's certificate comes from an unknown issuer",
+            Self::WrongName => "The upstream's certificate is for another name",
+            Self::BadCertificate => "The upstream's certificate cannot be used",
+            Self::CertificateRefused => "The upstream does not take the gateway's certificate",
+            Self::Refused => "The upstream refused the TLS connection",
+            Self::Protocol => "The upstream and the gateway have no TLS protocol in common",
+            Self::NotTls => "The upstream does not answer in TLS",
+            Self::Closed => "The upstream closed the connection within the TLS handshake",
+        }
+    }
+
     /// The word used in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -85,6 +101,16 @@ impl TlsFault {
         Self::new(TlsFaultReason::Closed, "the server closed the connection within the handshake")
     }
 
+    /// The server has agreed on no protocol, or on one that was not offered.
+    pub fn no_protocol() -> Self {
+        Self::new(TlsFaultReason::Protocol, "the server speaks none of the offered protocols")
+    }
+
+    /// What came is no handshake.
+    pub fn not_tls() -> Self {
+        Self::new(TlsFaultReason::NotTls, "the server's answer is no TLS")
+    }
+
     fn new(reason: TlsFaultReason, text: impl Into<String>) -> Self {
         Self { reason, text: text.into() }
     }
@@ -112,15 +138,11 @@ impl From<&Error> for TlsFault {
             Error::PeerIncompatible(why) => {
                 Self::new(Reason::Protocol, format!("the server speaks TLS that we do not: {why:?}"))
             }
-            Error::NoApplicationProtocol => {
-                Self::new(Reason::Protocol, "the server speaks none of the offered protocols")
-            }
+            Error::NoApplicationProtocol => Self::no_protocol(),
             Error::NoCertificatesPresented => {
                 Self::new(Reason::BadCertificate, "the server showed no certificate")
             }
-            Error::InvalidMessage(_) | Error::InappropriateMessage { .. } => {
-                Self::new(Reason::NotTls, "the server's answer is no TLS")
-            }
+            Error::InvalidMessage(_) | Error::InappropriateMessage { .. } => Self::not_tls(),
             error => Self::new(Reason::Protocol, format!("the server broke the protocol: {error}")),
         }
     }

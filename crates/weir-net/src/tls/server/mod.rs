@@ -1,5 +1,6 @@
 mod plan;
 mod resolver;
+mod tally;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -11,6 +12,7 @@ use resolver::Resolver;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
+pub use tally::CertificateTally;
 
 use super::certificates::{Certificate, Fault, Refused, Shelf, Table};
 use super::client_auth::{ClientAuthMode, ClientRoots};
@@ -26,6 +28,7 @@ pub struct ServerTls {
     config: ArcSwap<ServerConfig>,
     /// Who vouches for clients; only the control side looks.
     roots: Mutex<Option<ClientRoots>>,
+    tally: Arc<CertificateTally>,
 }
 
 /// What became of a [`ServerTls::refresh`].
@@ -44,14 +47,13 @@ pub struct Refresh {
 }
 
 impl ServerTls {
-    /// Makes what runs. Where nothing but certificates differs from `previous`, that is the same with the new
-    /// certificates; tickets are taken over where clients are authenticated as before.
+    /// Makes what runs. Where nothing but certificates differs from `previous`, that goes on, and the next
+    /// [`refresh`](Self::refresh) brings them; tickets are taken over where clients are authenticated as before.
     pub fn compile(plan: &ServerTlsPlan, previous: Option<&Arc<Self>>) -> Arc<Self> {
         let same_clients = previous.filter(|previous| {
             previous.settings.client_auth == plan.settings.client_auth && same(&previous.roots(), &plan.roots)
         });
         if let Some(same) = same_clients.filter(|previous| previous.settings == plan.settings) {
-            same.resolver.publish(Arc::clone(&plan.table));
             return Arc::clone(same);
         }
         let resolver = Arc::new(Resolver::new(Arc::clone(&plan.table)));
@@ -65,6 +67,7 @@ impl ServerTls {
             resolver,
             config: ArcSwap::from_pointee(config),
             roots: Mutex::new(plan.roots.clone()),
+            tally: previous.map(|previous| Arc::clone(&previous.tally)).unwrap_or_default(),
         })
     }
 
@@ -81,6 +84,11 @@ impl ServerTls {
     /// Whether clients are asked for a certificate.
     pub fn asks_for_client(&self) -> bool {
         self.settings.client_auth.as_ref().is_some_and(|auth| auth.mode != ClientAuthMode::None)
+    }
+
+    /// Counts of what was renewed and refused.
+    pub fn tally(&self) -> &CertificateTally {
+        &self.tally
     }
 
     /// The certificates as they are served now.
@@ -112,6 +120,7 @@ impl ServerTls {
             };
             refresh.renewed =
                 after.iter().filter(|one| !is_in(before.certificates(), one)).cloned().collect();
+            self.tally.count_renewed(refresh.renewed.len());
             refresh.dropped = before.certificates().iter().filter(|one| !is_in(&after, one)).count();
             self.resolver.publish(Arc::new(Table::new(after)));
         }

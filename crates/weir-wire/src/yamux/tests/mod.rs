@@ -1,0 +1,4 @@
+mod bounds;
+mod pair;
+mod peers;
+mod wire;
