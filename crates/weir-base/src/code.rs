@@ -69,8 +69,10 @@ codes! {
     Internal = "internal", 500, Gateway, "The gateway failed";
     /// A transfer coding other than `chunked`.
     UnknownCoding = "unknown-coding", 501, Client, "This transfer coding is not served";
-    /// HTTP, but neither 1.0 nor 1.1.
-    UnknownVersion = "unknown-version", 505, Client, "Only HTTP/1.1 and HTTP/1.0 are served here";
+    /// A CONNECT over HTTP/2 names a protocol other than `websocket`.
+    UnknownProtocol = "unknown-protocol", 501, Client, "This protocol is not served";
+    /// HTTP, but of a version that the listener does not serve.
+    UnknownVersion = "unknown-version", 505, Client, "This version of HTTP is not served here";
     /// The endpoint refused the connection or could not be reached.
     ConnectFailed = "connect-failed", 502, Upstream, "The upstream could not be reached";
     /// There is no TLS to the endpoint: its certificate is expired, for another name or from an unknown issuer, or there is no protocol in common.
@@ -93,6 +95,14 @@ codes! {
     Overloaded = "overloaded", 503, Gateway, "The gateway is at its limit";
     /// The gateway stopped before the request was over; `timeouts.drain` had passed.
     ShuttingDown = "shutting-down", 503, Gateway, "The gateway is shutting down";
+    /// The agent behind the endpoint has no session with this relay.
+    AgentOffline = "agent-offline", 503, Upstream, "The agent is offline";
+    /// The agent's session ended before the answer.
+    AgentLost = "agent-lost", 502, Upstream, "The agent's session ended before the answer";
+    /// The agent refused the stream, or could not reach its service.
+    AgentRefused = "agent-refused", 502, Upstream, "The agent did not take the request";
+    /// A session of this agent is open, and its `on_duplicate` does not allow another.
+    AgentConnected = "agent-connected", 409, Client, "This agent is connected already";
     /// Connecting to the endpoint took longer than `connect_timeout`.
     ConnectTimeout = "connect-timeout", 504, Upstream, "The upstream did not accept the connection in time";
     /// The response head took longer than `response_timeout`.

@@ -176,6 +176,12 @@ impl Client {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
+    /// Whether its listener serves HTTP/2.
+    pub(crate) fn speaks_http2(&self, worker: &HttpWorker) -> bool {
+        let listener = &self.admitted.listener;
+        worker.plane_for(listener).listener(listener.id).is_some_and(|plan| plan.versions.http2)
+    }
+
     /// The peer's address; none on unix sockets.
     pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
         self.peer.map(|peer| peer.ip().to_canonical())

@@ -59,6 +59,8 @@ pub struct Exchange {
     /// What the bodies pass through on their way.
     pub(crate) request_filter: Option<Box<dyn BodyFilter>>,
     pub(crate) response_filter: Option<Box<dyn BodyFilter>>,
+    /// The protocol that a CONNECT over HTTP/2 names (RFC 8441).
+    pub(crate) connect: Option<Box<str>>,
     /// What the client wants the connection to become.
     pub upgrade: Option<Upgrade>,
     /// How the request's body is delimited.
@@ -102,6 +104,8 @@ pub(crate) struct Record {
     pub(crate) attempts: u32,
     pub(crate) status: u16,
     pub(crate) error: Option<ErrorCode>,
+    /// Whether the answer would have been compressed, had not so many been at the time.
+    pub(crate) compression_refused: bool,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     /// When the head of the request was whole; the start where it came at once.
@@ -171,6 +175,7 @@ impl Exchange {
             body_length: None,
             request_filter: None,
             response_filter: None,
+            connect: None,
             upgrade: None,
             framing: Body::Empty,
             persistent: false,
@@ -208,6 +213,7 @@ impl Exchange {
         self.body_length = None;
         self.request_filter = None;
         self.response_filter = None;
+        self.connect = None;
         self.upgrade = None;
         self.framing = Body::Empty;
         self.persistent = false;
@@ -262,6 +268,7 @@ impl Record {
             attempts: 0,
             status: 0,
             error: None,
+            compression_refused: false,
             bytes_in: 0,
             bytes_out: 0,
             read_at: now,

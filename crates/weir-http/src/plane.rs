@@ -7,8 +7,10 @@ use weir_net::{ConnectionLimits, ProxyProtocol, TrustedProxies};
 use weir_route::{PathRules, RouteTable};
 use weir_telemetry::{Collect, Exposition};
 use weir_upstream::Upstream;
+use weir_wire::h2_meter;
 
 use crate::action::{Action, ActionPlan};
+use crate::https::HttpsPlan;
 use crate::policy::{Policy, PolicyPlan};
 use crate::stats::RouteStats;
 use crate::trailers::TrailerRules;
@@ -23,6 +25,7 @@ pub struct Plane {
     pub(crate) trusted: TrustedProxies,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
+    pub(crate) http2: Http2,
     /// For requests that match no route.
     pub(crate) unmatched: Arc<RouteInfo>,
     /// Goes up by one with each revision.
@@ -43,6 +46,8 @@ pub struct PlanePlan {
     pub timeouts: Timeouts,
     /// `limits`.
     pub limits: Limits,
+    /// `http2`.
+    pub http2: Http2,
     /// Goes up by one with each revision.
     pub revision: u64,
     /// Shards of the counters: the workers and the control side.
@@ -100,10 +105,51 @@ pub struct ListenerPlan {
     pub match_id: u32,
     /// How request paths are read.
     pub paths: PathRules,
+    /// Which versions of HTTP are served.
+    pub versions: Versions,
     /// Whether connections begin with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
     /// What connections shake hands by first.
     pub tls: Option<Arc<ServerTls>>,
+    /// What it says about HTTPS.
+    pub https: HttpsPlan,
+}
+
+/// The versions of HTTP that a listener serves: at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// HTTP/1.1, and 1.0.
+    pub http1: bool,
+    /// HTTP/2: where TLS agrees on it, or where a client begins with it.
+    pub http2: bool,
+}
+
+impl Default for Versions {
+    /// All of them.
+    fn default() -> Self {
+        Self { http1: true, http2: true }
+    }
+}
+
+/// `http2` of the configuration: what bounds a client connection that speaks HTTP/2.
+#[derive(Debug, Clone)]
+pub struct Http2 {
+    /// Streams that may be open at a time.
+    pub streams_max: u32,
+    /// Bytes of a request's body that may be on their way before somebody took them.
+    pub stream_window: u32,
+    /// The same for all streams of a connection together.
+    pub connection_window: u32,
+    /// How much a client may do that costs it nothing.
+    pub meter: Arc<h2_meter::Limits>,
+}
+
+impl Default for Http2 {
+    /// 100 streams, 64 KiB, 1 MiB: a stream that is not read on holds as much as one buffer in the kernel would, and
+    /// sixteen of them before they hold up the others; at 10 ms of delay one stream still uploads 50 Mbit/s.
+    fn default() -> Self {
+        Self { streams_max: 100, stream_window: 64 << 10, connection_window: 1 << 20, meter: Arc::default() }
+    }
 }
 
 /// `timeouts` of the configuration; see there for what each bounds.
@@ -200,6 +246,7 @@ impl Plane {
             trusted: plan.trusted,
             timeouts: plan.timeouts,
             limits: plan.limits,
+            http2: plan.http2,
             unmatched,
             revision: plan.revision,
         })

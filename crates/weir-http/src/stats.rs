@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::server::Http2Stats;
 use crate::shared::SharedStats;
 use weir_base::ErrorCode;
 use weir_telemetry::{Collect, Counter, Exposition, Gauge, Histogram, Kind, Shard, Shards, Tally};
@@ -56,6 +57,7 @@ pub struct HttpStats {
     pub(crate) unasked_bytes: Counter,
     pub(crate) upgraded: Gauge,
     pub(crate) shared: SharedStats,
+    pub(crate) h2: Http2Stats,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,7 @@ struct PlaneShard {
     errors: [Tally; ErrorCode::ALL.len()],
     retries: Tally,
     replays_overflowed: Tally,
+    compressions_refused: Tally,
     upstream_connects: Tally,
     upstream_reuses: Tally,
 }
@@ -73,6 +76,7 @@ impl Default for PlaneShard {
             errors: std::array::from_fn(|_| Tally::default()),
             retries: Tally::default(),
             replays_overflowed: Tally::default(),
+            compressions_refused: Tally::default(),
             upstream_connects: Tally::default(),
             upstream_reuses: Tally::default(),
         }
@@ -87,6 +91,7 @@ impl HttpStats {
             unasked_bytes: Counter::default(),
             upgraded: Gauge::default(),
             shared: SharedStats::new(shards),
+            h2: Http2Stats::new(shards),
         })
     }
 
@@ -100,6 +105,10 @@ impl HttpStats {
 
     pub(crate) fn replay_overflowed(&self, shard: Shard) {
         self.shards.at(shard).replays_overflowed.add(1);
+    }
+
+    pub(crate) fn compression_refused(&self, shard: Shard) {
+        self.shards.at(shard).compressions_refused.add(1);
     }
 
     pub(crate) fn connected(&self, shard: Shard) {
@@ -137,6 +146,11 @@ impl Collect for HttpStats {
             self.sum(|s| s.replays_overflowed.get()),
         );
         counter(
+            "weir_compressions_refused_total",
+            "Answers sent as they are because so many were being compressed.",
+            self.sum(|s| s.compressions_refused.get()),
+        );
+        counter(
             "weir_upstream_connects_total",
             "Connections opened to endpoints.",
             self.sum(|s| s.upstream_connects.get()),
@@ -152,6 +166,7 @@ impl Collect for HttpStats {
             self.unasked_bytes.get() as f64,
         );
         self.shared.collect(out);
+        self.h2.collect(out);
     }
 }
 

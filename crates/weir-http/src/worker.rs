@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderValue;
 use weir_net::{Hoard, ListenerState, Socket, Worker};
-use weir_task::{Live, LiveCache, Snapshot};
+use weir_task::{Deadline, Live, LiveCache, Snapshot};
 use weir_telemetry::AccessBuffer;
 use weir_upstream::pool::Pool;
 use weir_upstream::{Endpoint, LinkId, PoolPlan};
@@ -36,6 +36,8 @@ pub struct HttpWorker {
     plane: Mutex<LiveCache<Plane>>,
     #[expect(clippy::vec_box, reason = "requests take them and give them back by pointer")]
     exchanges: Mutex<Vec<Box<Exchange>>>,
+    /// Of streams that have ended. Each may still stand in the queue, which is why they are not made anew.
+    deadlines: Mutex<Vec<Deadline>>,
     pool: Mutex<Pool<Socket>>,
     shared_pool: SharedPool,
     access: Mutex<AccessBuffer>,
@@ -61,6 +63,9 @@ impl Date {
 /// Unused exchanges that a worker keeps.
 const EXCHANGES_KEPT_MAX: usize = 256;
 
+/// Unused deadlines that a worker keeps.
+const DEADLINES_KEPT_MAX: usize = 1_024;
+
 /// How long an endpoint's connections are used only once after one of them said what nobody had asked.
 const DISTRUST: Duration = Duration::from_secs(10);
 
@@ -83,6 +88,7 @@ impl HttpWorker {
             shared,
             plane: Mutex::default(),
             exchanges: Mutex::default(),
+            deadlines: Mutex::default(),
             pool: Mutex::new(Pool::new()),
             shared_pool: SharedPool::default(),
             access: Mutex::new(access),
@@ -159,6 +165,20 @@ impl HttpWorker {
         let mut kept = locked(&self.exchanges);
         if kept.len() < EXCHANGES_KEPT_MAX && exchange.is_worth_keeping() {
             kept.push(exchange);
+        }
+    }
+
+    /// A deadline for a stream.
+    pub(crate) fn take_deadline(&self) -> Deadline {
+        let kept = locked(&self.deadlines).pop();
+        kept.unwrap_or_else(|| self.base.deadlines.deadline())
+    }
+
+    pub(crate) fn put_deadline(&self, deadline: Deadline) {
+        deadline.rest();
+        let mut kept = locked(&self.deadlines);
+        if kept.len() < DEADLINES_KEPT_MAX {
+            kept.push(deadline);
         }
     }
 

@@ -73,18 +73,11 @@ impl Socket {
         let room = buffer.room();
         let max = max.min(room.len());
         debug_assert!(max > 0, "a read without room looks like the end");
+        if let Self::Tls(tls) = self {
+            return tls.poll_read_some(cx, buffer, max);
+        }
         let mut room = ReadBuf::new(&mut room[..max]);
-        let read = each!(
-            self,
-            s => Pin::new(s).poll_read(cx, &mut room),
-            tls => return tls.poll_read_some(cx, buffer, max),
-            stream => {
-                let count = ready!(stream.poll_read(cx, room.initialize_unfilled()))?;
-                room.advance(count);
-                Poll::Ready(Ok(()))
-            }
-        );
-        ready!(read)?;
+        ready!(self.poll_read_buf(cx, &mut room))?;
         let count = room.filled().len();
         buffer.advance(count);
         Poll::Ready(Ok(count))
@@ -92,16 +85,11 @@ impl Socket {
 
     /// Reads into memory of another kind; nothing at the end of the stream.
     pub fn poll_read_buf(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(
-            self,
-            s => Pin::new(s).poll_read(cx, into),
-            tls => tls.poll_read_buf(cx, into),
-            stream => {
-                let count = ready!(stream.poll_read(cx, into.initialize_unfilled()))?;
-                into.advance(count);
-                Poll::Ready(Ok(()))
-            }
-        )
+        each!(self, s => Pin::new(s).poll_read(cx, into), tls => tls.poll_read_buf(cx, into), stream => {
+            let count = ready!(stream.poll_read(cx, into.initialize_unfilled()))?;
+            into.advance(count);
+            Poll::Ready(Ok(()))
+        })
     }
 
     /// Writes what the kernel takes.

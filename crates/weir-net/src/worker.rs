@@ -178,6 +178,8 @@ impl Worker {
         drain.stopped().await;
         self.stopping.store(true, Ordering::Relaxed);
         self.wake_all();
+        // Streams of HTTP/2 are no connections, and have their own.
+        self.deadlines.wake_all();
     }
 
     /// Whether connections should end after what they serve.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_config::Position;
-use weir_http::{Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts};
+use weir_http::{Http2, HttpsPlan, Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts, Versions};
 use weir_net::tls::ServerTlsPlan;
 use weir_net::{BindAddress, ProxyProtocol, TrustedProxies};
 use weir_route::{PathRules, RouteTable, Rule};
@@ -25,6 +25,8 @@ pub(crate) struct RootPlan {
     pub(crate) timeouts: Timeouts,
     /// `limits`; `connections` is settled when the descriptor limit is known.
     pub(crate) limits: LimitsPlan,
+    /// `http2`.
+    pub(crate) http2: Http2,
     /// By name.
     pub(crate) listeners: BTreeMap<Arc<str>, ListenerPlan>,
     /// In the order of the files; the order means nothing.
@@ -76,10 +78,14 @@ pub(crate) struct ListenerPlan {
     pub(crate) bind: Vec<BindAddress>,
     /// The mode of unix sockets.
     pub(crate) unix_mode: u32,
+    /// The versions of HTTP that it serves; of no meaning where it does not take HTTP.
+    pub(crate) versions: Versions,
     /// How request paths are read; of no meaning where it does not take HTTP.
     pub(crate) paths: PathRules,
     /// Whether connections begin with a PROXY header.
     pub(crate) proxy_protocol: ProxyProtocol,
+    /// What it says about HTTPS; of no meaning where it does not take HTTP.
+    pub(crate) https: HttpsPlan,
     /// TLS on the side of clients.
     pub(crate) tls: Option<ServerTlsPlan>,
     /// What it takes.

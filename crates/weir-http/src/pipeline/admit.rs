@@ -1,5 +1,7 @@
 //! Reads what a request head means, strictly, and finds its route.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use weir_base::ErrorCode;
 use weir_route::{FieldLookup, RequestView};
 use weir_wire::http1::{
@@ -10,8 +12,10 @@ use weir_wire::http1::{
 use super::gateway_fields;
 use crate::connection::Connection;
 use crate::exchange::{Exchange, Upgrade};
+use crate::https::HttpsRedirect;
 use crate::plane::{Plane, Route};
 use crate::reject::Reject;
+use crate::wire::Wire;
 
 /// What a server-wide `OPTIONS *` is told; `CONNECT` and `TRACE` are not served.
 pub(super) const METHODS: &[u8] = b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
@@ -23,6 +27,8 @@ pub(super) enum Admitted<'a> {
     Route(&'a Route),
     /// `OPTIONS *`.
     ServerOptions,
+    /// Sent to the same place over HTTPS.
+    Https(HttpsRedirect),
 }
 
 /// Judges the head; on success the exchange holds the request as it will be forwarded.
@@ -34,18 +40,28 @@ pub(super) fn admit<'a>(
     exchange.scheme = connection.client.scheme();
     exchange.persistent = exchange.request.is_persistent();
     exchange.expects_continue = exchange.request.expects_continue();
-    exchange.framing = request_body(&exchange.request)?;
+    let listener = plane.listener(connection.client.admitted.listener.id);
+    if listener.is_some_and(|listener| !listener.versions.http1)
+        && exchange.request.version() != Version::Http2
+    {
+        return Err(Reject::new(ErrorCode::UnknownVersion).closing());
+    }
+    exchange.framing = framing(connection, exchange)?;
     refuse_method(&exchange.request)?;
     if read_target(exchange, connection, plane)? == TargetKind::Server {
         return Ok(Admitted::ServerOptions);
     }
-    exchange.upgrade = read_upgrade(&exchange.request, exchange.framing)?;
+    if let Some(redirect) = redirect_https(exchange, connection, plane) {
+        return Ok(Admitted::Https(redirect));
+    }
+    exchange.upgrade = match exchange.connect.is_some() {
+        true => Some(read_connect(connection, exchange)?),
+        false => read_upgrade(&exchange.request, exchange.framing)?,
+    };
     gateway_fields::finish(connection, exchange);
     let view = RequestView {
         // One that the configuration no longer has is none that a route names.
-        listener: plane
-            .listener(connection.client.admitted.listener.id)
-            .map_or(u32::MAX, |listener| listener.match_id),
+        listener: listener.map_or(u32::MAX, |listener| listener.match_id),
         host: &exchange.host,
         path: &exchange.path,
         query: &exchange.query,
@@ -57,6 +73,28 @@ pub(super) fn admit<'a>(
         .lookup(&view, &mut exchange.params)
         .ok_or_else(|| Reject::new(ErrorCode::RouteNotFound))?;
     Ok(Admitted::Route(&plane.routes[id as usize]))
+}
+
+/// How the body is delimited. On HTTP/2 the stream tells its end, whatever the fields say.
+fn framing(connection: &Connection, exchange: &Exchange) -> Result<Body, Reject> {
+    let request = &exchange.request;
+    match (request_body(request)?, &connection.io) {
+        _ if exchange.connect.is_some() => Ok(Body::Empty),
+        (Body::Empty, Wire::H2(stream))
+            if !stream.is_last() && request.fields.get(Known::ContentLength).is_none() =>
+        {
+            Ok(Body::Chunked)
+        }
+        (body, _) => Ok(body),
+    }
+}
+
+/// Where a request is sent that is to come over HTTPS and has not, as far as a trusted proxy tells.
+fn redirect_https(exchange: &Exchange, connection: &Connection, plane: &Plane) -> Option<HttpsRedirect> {
+    let redirect = plane.listener(connection.client.admitted.listener.id)?.https.redirect?;
+    let told = exchange.request.fields.get(Known::XForwardedProto).filter(|_| exchange.trusted_peer);
+    let is_https = exchange.scheme == "https" || told.is_some_and(|told| told.eq_ignore_ascii_case(b"https"));
+    (!is_https).then_some(redirect)
 }
 
 /// A head as the route table asks it.
@@ -147,9 +185,30 @@ fn one_host(request: &RequestHead) -> Result<Option<&[u8]>, Reject> {
     let mut hosts = request.fields.all(Known::Host);
     match (hosts.next(), hosts.next(), request.version()) {
         (None, _, Version::Http11) => Err(bad_host("an HTTP/1.1 request needs a Host field")),
+        (None, _, Version::Http2) => Err(bad_host("an HTTP/2 request needs an :authority")),
         (Some(_), Some(_), _) => Err(bad_host("there is more than one Host field")),
         (host, _, _) => Ok(host),
     }
+}
+
+/// What a CONNECT over HTTP/2 asks for (RFC 8441). An endpoint of HTTP/1.1 is shown the key that belongs to the same
+/// handshake there.
+fn read_connect(connection: &Connection, exchange: &mut Exchange) -> Result<Upgrade, Reject> {
+    if !exchange.connect.as_deref().is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
+        return Err(Reject::new(ErrorCode::UnknownProtocol));
+    }
+    let fields = &mut exchange.request.fields;
+    if fields.count(Known::SecWebSocketVersion) != 1 || fields.get(Known::SecWebSocketVersion) != Some(b"13")
+    {
+        return Err(Reject::new(ErrorCode::UpgradeRequired).with_field("sec-websocket-version", "13"));
+    }
+    let random = [connection.worker.base.random(), connection.worker.base.random()];
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&random[0].to_be_bytes());
+    bytes[8..].copy_from_slice(&random[1].to_be_bytes());
+    fields.remove(Known::SecWebSocketKey);
+    fields.append_own(Known::SecWebSocketKey, "Sec-WebSocket-Key", STANDARD.encode(bytes).as_bytes());
+    Ok(Upgrade::WebSocket)
 }
 
 /// What the connection is to become; `None` also for what is politely ignored, such as `h2c`.

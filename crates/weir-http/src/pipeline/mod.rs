@@ -20,6 +20,7 @@ use crate::action::Action;
 use crate::connection::{Connection, Patience};
 use crate::exchange::Exchange;
 use crate::forward::{self, Forwarded};
+use crate::https::HttpsRedirect;
 use crate::plane::{Plane, Route};
 use crate::policy::Flow;
 use crate::reject::Reject;
@@ -79,7 +80,11 @@ pub(crate) async fn handle(
         // The snapshot is let go before the body streams: a long answer must not hold an old configuration.
         let plane = connection.worker.plane_for(&connection.client.admitted.listener);
         connection.patience = Patience::of(&plane);
-        decide(connection, exchange, &mut body, &plane, head).await
+        let answer = decide(connection, exchange, &mut body, &plane, head).await;
+        if let Some(listener) = plane.listener(connection.client.admitted.listener.id) {
+            listener.https.mark(exchange);
+        }
+        answer
     };
     let next = deliver::deliver(connection, exchange, &mut body, answer).await;
     exchange.record.bytes_in += body.bytes;
@@ -105,7 +110,11 @@ async fn decide(
     gateway_fields::begin(connection, exchange, plane);
     let admitted = head.and_then(|()| admit::admit(connection, exchange, plane));
     // Where it goes is settled with each endpoint.
-    *body = Transfer::new(exchange.framing, &connection.io, Sink::Discard, exchange.record.started);
+    *body = match exchange.upgrade {
+        // What follows belongs to the other protocol.
+        Some(_) => Transfer::none(exchange.record.started),
+        None => Transfer::new(exchange.framing, &connection.io, Sink::Discard, exchange.record.started),
+    };
     let route = match admitted {
         Ok(admit::Admitted::Route(route)) => route,
         Ok(admit::Admitted::ServerOptions) => {
@@ -113,6 +122,7 @@ async fn decide(
             exchange.response.fields.append(b"Allow", admit::METHODS);
             return Answer::Local { body: Vec::new(), close: false };
         }
+        Ok(admit::Admitted::Https(redirect)) => return to_https(exchange, redirect),
         Err(reject) => return refuse(exchange, reject),
     };
     exchange.record.route = Some(Arc::clone(&route.info));
@@ -129,6 +139,13 @@ async fn decide(
         }
     }
     answer
+}
+
+fn to_https(exchange: &mut Exchange, redirect: HttpsRedirect) -> Answer {
+    match redirect.location(exchange) {
+        Ok(location) => Answer::Local { body: redirect.answer(exchange, &location), close: false },
+        Err(reject) => refuse(exchange, reject),
+    }
 }
 
 /// Runs the request phases, until one answers; `passed` counts those that will see the answer.

@@ -5,10 +5,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use weir_base::ErrorCode;
+use weir_net::tls::Alpn;
 use weir_net::{ListenerState, ProxyHeaderFailure, ProxyProtocol, Refusal, Socket};
-use weir_wire::http1::{HeadLimits, HeadScanner};
+use weir_wire::http1::{HeadLimits, HeadScanner, RequestError};
 
-use super::{proxy_header, tls};
+use super::closing::Closing;
+use super::{h2, proxy_header, tls};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::pipeline::{self, Next, problem};
@@ -67,13 +69,31 @@ async fn converse(mut connection: Box<Connection>) {
             None => return,
         }
     }
+    if connection.io.io().socket.alpn() == Some(Alpn::H2) {
+        return Box::pin(switch(connection)).await;
+    }
     // What came with a PROXY header begins a request; the socket may have no more to read.
     while !connection.io.is_empty() || readable(&mut connection).await {
         match Box::pin(active(&mut connection)).await {
             Active::Idle => {}
             Active::Close => return,
-            Active::Linger => return Box::pin(linger(connection)).await,
+            Active::Linger => return Box::pin(close(connection)).await,
+            Active::Http2 => return Box::pin(switch(connection)).await,
         }
+    }
+}
+
+/// Closes a connection once its client has read what was sent.
+async fn close(connection: Box<Connection>) {
+    if let Some(closing) = Closing::of(connection) {
+        closing.linger().await;
+    }
+}
+
+/// Serves a connection whose client speaks HTTP/2.
+async fn switch(connection: Box<Connection>) {
+    if let Some(closing) = h2::serve(connection).await {
+        closing.linger().await;
     }
 }
 
@@ -116,6 +136,8 @@ enum Active {
     Close,
     /// Close once the client has read what was sent.
     Linger,
+    /// The client speaks HTTP/2; what it has sent is still in the buffer.
+    Http2,
 }
 
 /// Serves requests until there is none begun.
@@ -133,6 +155,10 @@ async fn active(connection: &mut Connection) -> Active {
             }
             Err(HeadFailure::NotBegun) => Next::KeepAlive,
             Err(HeadFailure::Gone) => Next::Close,
+            Err(HeadFailure::Preface) => {
+                worker.put_exchange(exchange);
+                return Active::Http2;
+            }
             Err(HeadFailure::Reject(reject)) => {
                 exchange.request.clear();
                 pipeline::handle(connection, &mut exchange, Err(reject)).await
@@ -156,6 +182,8 @@ enum HeadFailure {
     NotBegun,
     /// The client closed or failed before a request was complete; there is nobody to answer.
     Gone,
+    /// It is no request, but how HTTP/2 begins (RFC 9113 section 3.4).
+    Preface,
     Reject(Reject),
 }
 
@@ -201,10 +229,23 @@ async fn read_head(connection: &mut Connection, exchange: &mut Exchange) -> Resu
     if waiting {
         exchange.record.read_at = Instant::now();
     }
-    exchange.request.parse(&connection.io.filled()[..length], &limits)?;
+    if let Err(error) = exchange.request.parse(&connection.io.filled()[..length], &limits) {
+        return Err(if is_preface(connection, error) { HeadFailure::Preface } else { error.into() });
+    }
     connection.io.consume(length);
     Ok(())
 }
+
+/// Whether what was read first is no request of an unknown version, but the beginning of HTTP/2 where that is served.
+fn is_preface(connection: &Connection, error: RequestError) -> bool {
+    error == RequestError::UnknownVersion
+        && connection.requests == 0
+        && connection.io.filled().starts_with(PREFACE_HEAD)
+        && connection.client.speaks_http2(&connection.worker)
+}
+
+/// The part of the preface that looks like the head of a request.
+const PREFACE_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 
 fn scan(
     connection: &mut Connection,
@@ -235,42 +276,6 @@ fn head_pending(connection: &Connection, cx: &Context<'_>) -> Poll<Result<usize,
         return Poll::Ready(Err(HeadFailure::Reject(reject)));
     }
     Poll::Pending
-}
-
-/// How long a connection that is being closed still reads, so that the client sees the answer and not a reset.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// Most bytes that a connection that is being closed still reads.
-const LINGER_BYTES_MAX: usize = 256 << 10;
-
-/// Ends the writing side and reads what the client still sends, for a while (RFC 9112 section 9.6).
-async fn linger(mut connection: Box<Connection>) {
-    connection.deadline.set(Instant::now(), LINGER);
-    let mut read = 0;
-    let mut shut = false;
-    poll_fn(|cx| {
-        loop {
-            if connection.deadline.is_expired(cx) || read > LINGER_BYTES_MAX {
-                return Poll::Ready(());
-            }
-            if !shut {
-                match connection.io.io().socket.poll_shutdown(cx) {
-                    Poll::Ready(Ok(())) => shut = true,
-                    Poll::Ready(Err(_)) => return Poll::Ready(()),
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-            let unused = connection.io.filled().len();
-            connection.io.consume(unused);
-            match connection.io.poll_fill(cx, &connection.worker.base.spares.buffers) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(count)) => read += count,
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    })
-    .await;
-    connection.io.drop_bytes(&connection.worker.base.spares.buffers);
 }
 
 /// The whole answer to a connection that is one too many: made once, written at once or not at all.

@@ -20,6 +20,8 @@ pub(crate) struct H2Stream {
     send: Send,
     /// Nothing more can be written.
     is_send_ended: bool,
+    /// Why we broke off, if we did.
+    broken_off: Option<Reason>,
     /// Data that was read and not yet used.
     chunk: Bytes,
     trailers: Option<HeaderMap>,
@@ -48,6 +50,7 @@ impl H2Stream {
             recv: Recv::Body(body),
             send: Send::Head(respond),
             is_send_ended: false,
+            broken_off: None,
             chunk: Bytes::new(),
             trailers: None,
         }
@@ -59,6 +62,7 @@ impl H2Stream {
             recv: Recv::Head(answer),
             send: Send::Body(body),
             is_send_ended: is_ended,
+            broken_off: None,
             chunk: Bytes::new(),
             trailers: None,
         }
@@ -212,17 +216,31 @@ impl H2Stream {
 
     /// Ends the stream in both directions at once.
     pub(crate) fn reset(&mut self, reason: Reason) {
+        self.broken_off = Some(reason);
         match &mut self.send {
             Send::Head(respond) => respond.send_reset(reason),
             Send::Body(send) => send.send_reset(reason),
         }
     }
 
+    /// Why we broke off, if we did.
+    pub(crate) fn broken_off(&self) -> Option<Reason> {
+        self.broken_off
+    }
+
     /// Whether the peer has reset the stream or the connection is lost; otherwise the task is woken when that happens.
     pub(crate) fn is_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        self.poll_reset(cx).is_ready()
+    }
+
+    /// Waits for the peer to reset the stream, or for the connection to be lost.
+    pub(crate) fn poll_reset(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<std::result::Result<Reason, h2::Error>> {
         match &mut self.send {
-            Send::Head(respond) => respond.poll_reset(cx).is_ready(),
-            Send::Body(send) => send.poll_reset(cx).is_ready(),
+            Send::Head(respond) => respond.poll_reset(cx),
+            Send::Body(send) => send.poll_reset(cx),
         }
     }
 }

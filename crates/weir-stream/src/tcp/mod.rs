@@ -39,7 +39,7 @@ pub fn serve(
             Opened::Joined(joined) => relay::relay(connection, joined).await,
             Opened::Ended(end) => {
                 // One whose handshake has failed is told why, which a reset might overtake.
-                if end != End::ClientTlsFailed {
+                if end != End::TlsFailed {
                     connection.client.reset_on_close();
                 }
                 connection.record(end, Default::default());

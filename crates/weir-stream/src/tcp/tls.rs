@@ -21,7 +21,7 @@ pub(super) async fn secure(
             connection.client = socket;
             connection.worker.base.tls_failed(&connection.admitted.listener, connection.peer, &failure);
             let is_stopping = matches!(failure, TlsFailure::Stopping);
-            (connection, Err(if is_stopping { End::ShuttingDown } else { End::ClientTlsFailed }))
+            (connection, Err(if is_stopping { End::ShuttingDown } else { End::TlsFailed }))
         }
     }
 }

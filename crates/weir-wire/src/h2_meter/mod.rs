@@ -73,6 +73,8 @@ pub struct Meter {
     /// CONTINUATION frames and bytes of the header block that is coming in.
     block_frames: u32,
     block_bytes: u32,
+    /// Whether more of it is to come.
+    is_in_block: bool,
     /// Acknowledgements that the peer may send, of PINGs and of SETTINGS.
     pings_sent: u32,
     settings_sent: u32,
@@ -102,6 +104,7 @@ impl Meter {
             fresh: FreshStreams::new(now),
             block_frames: 0,
             block_bytes: 0,
+            is_in_block: false,
             pings_sent: 0,
             settings_sent: 0,
             acks_owed: 0,
@@ -134,6 +137,11 @@ impl Meter {
     /// What was said last.
     pub fn verdict(&self) -> Verdict {
         self.calm.map_or(Verdict::Pass, Verdict::Calm)
+    }
+
+    /// Whether the peer has begun a header block and not ended it: nothing else can come before it has.
+    pub fn is_in_block(&self) -> bool {
+        self.is_in_block
     }
 
     /// How much of its limit `reason` has used, as of the last bytes.
@@ -239,6 +247,7 @@ impl Meter {
     }
 
     fn block_received(&mut self, frame: &Frame) {
+        self.is_in_block = !frame.ends_headers();
         self.block_bytes = self.block_bytes.saturating_add(frame.length);
         self.judge(Reason::HeaderBlockBytes);
     }

@@ -1,6 +1,7 @@
 use std::ops::Range;
 
-use super::ascii::{is_field_value, is_token_byte, is_value_byte, trim_ows};
+use super::RequestError;
+use super::ascii::{is_field_value, is_token, is_token_byte, is_value_byte, trim_ows};
 use super::field::Known;
 
 /// Where a piece of text stands in a head's bytes.
@@ -81,12 +82,12 @@ impl Head {
                 return Err(FieldError::TooMany);
             }
             let (field, next) = read_field(&self.bytes, at)?;
-            self.push(field);
+            self.add(field);
             at = next;
         }
     }
 
-    fn push(&mut self, field: Field) {
+    fn add(&mut self, field: Field) {
         self.seen |= 1 << field.known as u8;
         self.fields.push(field);
     }
@@ -177,6 +178,23 @@ impl Head {
         before != self.fields.len()
     }
 
+    /// Adds a field as it came in a frame of HTTP/2 (RFC 9113 section 8.2.1).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::BadName`] for a name that is no token in lower case, [`RequestError::BadValue`] for a value with a
+    /// byte that none may have, or with white space around it.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), RequestError> {
+        if !is_token(name) || name.iter().any(u8::is_ascii_uppercase) {
+            return Err(RequestError::BadName);
+        }
+        if !is_field_value(value) || trim_ows(value).len() != value.len() {
+            return Err(RequestError::BadValue);
+        }
+        self.append_as(Known::of(name), name, value);
+        Ok(())
+    }
+
     /// Adds a field line at the end.
     ///
     /// `value` may come from outside: bytes that no value may hold (CR, LF, NUL, controls) are replaced by spaces.
@@ -210,7 +228,7 @@ impl Head {
         self.bytes.extend_from_slice(value);
         let end = self.bytes.len();
         self.bytes.extend_from_slice(b"\r\n");
-        self.push(Field { name: Span::new(start, middle), value: Span::new(middle + 2, end), known });
+        self.add(Field { name: Span::new(start, middle), value: Span::new(middle + 2, end), known });
         middle + 2
     }
 

@@ -136,15 +136,36 @@ impl RequestHead {
             other if is_version(other) => return Err(RequestError::UnknownVersion),
             _ => return Err(RequestError::BadRequestLine),
         };
-        let target = &line[method_end + 1..target_end];
-        // 0x21 to 0x7e: no space, no control, no byte above ASCII (RFC 3986 has none).
-        if target.is_empty() || !target.iter().fold(true, |good, &b| good & (b > 0x20 && b < 0x7f)) {
+        if !is_target(&line[method_end + 1..target_end]) {
             return Err(RequestError::BadTarget);
         }
         self.method = Method::of(&line[..method_end]);
         self.method_span = Span::new(0, method_end);
         self.target = Span::new(method_end + 1, target_end);
         self.fields.read_fields(end + 2, limits.fields)?;
+        Ok(())
+    }
+
+    /// Begins a head that came as frames of HTTP/2, in place of what was here; its fields are then
+    /// [pushed](Head::push).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] for a method or a target that no start line could have.
+    pub fn begin(&mut self, method: &[u8], target: &[u8]) -> Result<(), RequestError> {
+        self.clear();
+        if !is_token(method) || method.len() > METHOD_BYTES_MAX {
+            return Err(RequestError::BadRequestLine);
+        }
+        if !is_target(target) {
+            return Err(RequestError::BadTarget);
+        }
+        self.version = Version::Http2;
+        self.fields.bytes.extend_from_slice(method);
+        self.fields.bytes.extend_from_slice(target);
+        self.method = Method::of(method);
+        self.method_span = Span::new(0, method.len());
+        self.target = Span::new(method.len(), method.len() + target.len());
         Ok(())
     }
 
@@ -231,6 +252,11 @@ impl RequestHead {
     }
 }
 
+/// Whether a target has bytes, all of them of 0x21 to 0x7e: no space, no control, none above ASCII (RFC 3986 has none).
+fn is_target(target: &[u8]) -> bool {
+    !target.is_empty() && target.iter().fold(true, |good, &b| good & (b > 0x20 && b < 0x7f))
+}
+
 /// Longest method name.
 const METHOD_BYTES_MAX: usize = 32;
 
@@ -269,6 +295,31 @@ mod tests {
         head.fields.write_fields(&mut out);
         assert_eq!(out, b"HoSt: x\r\nX-Empty: \r\n");
         assert!(head.is_persistent());
+    }
+
+    #[test]
+    fn a_head_of_frames_is_begun_with_what_a_start_line_could_have() {
+        let mut head = RequestHead::default();
+        head.begin(b"PUT", b"/a?b").unwrap();
+        head.fields.push(b"host", b"x").unwrap();
+        assert_eq!((head.method(), head.version()), (Method::Put, Version::Http2));
+        assert_eq!(head.target(), Ok(Target::Origin { path: b"/a", query: Some(b"b") }));
+        assert_eq!(head.fields.get(Known::Host), Some(&b"x"[..]));
+        for (method, target, error) in [
+            (&b"G T"[..], &b"/"[..], RequestError::BadRequestLine),
+            (b"", b"/", RequestError::BadRequestLine),
+            (b"GET", b"/a b", RequestError::BadTarget),
+            (b"GET", b"", RequestError::BadTarget),
+            (b"GET", b"/\xc3\xa9", RequestError::BadTarget),
+        ] {
+            assert_eq!(head.begin(method, target), Err(error));
+        }
+        for value in [&b" a"[..], b"a\t", b"a\rb", b"a\nb", b"a\0b", b"a\x7f"] {
+            assert_eq!(head.fields.push(b"a", value), Err(RequestError::BadValue), "{value:?}");
+        }
+        for name in [&b"A"[..], b"a b", b"", b"a:", b":a"] {
+            assert_eq!(head.fields.push(name, b"1"), Err(RequestError::BadName), "{name:?}");
+        }
     }
 
     #[test]

@@ -78,8 +78,10 @@ pub(super) fn compile_plane(
             let plan = ListenerPlan {
                 match_id,
                 paths: listener.paths,
+                versions: listener.versions,
                 proxy_protocol: listener.proxy_protocol,
                 tls: parts.tls.get(name).cloned(),
+                https: listener.https.clone(),
             };
             (listeners.id(name), plan)
         })
@@ -92,6 +94,7 @@ pub(super) fn compile_plane(
         trusted: plan.trusted_proxies.clone(),
         timeouts: plan.timeouts,
         limits,
+        http2: plan.http2.clone(),
         revision,
         shards: workers + 1,
     };

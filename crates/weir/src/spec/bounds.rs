@@ -96,6 +96,11 @@ pub(super) fn timeouts(root: &Section, problems: &Problems) -> Timeouts {
     }
 }
 
+/// `limits.header_bytes`.
+pub(super) fn header_bytes(root: &Section) -> usize {
+    limits(root, &Problems::new()).base.header_bytes
+}
+
 pub(super) fn limits(root: &Section, problems: &Problems) -> LimitsPlan {
     let Some(section) = root.object("limits", &LIMITS, problems) else {
         let tls_handshakes = HANDSHAKES_MAX_DEFAULT;

@@ -3,9 +3,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use weir_config::{Code, Entry, Key, Node, Object, Problem, Problems, Section, Shape};
-use weir_net::ProxyProtocol;
+use weir_http::{HSTS_KEY, HttpsPlan, REDIRECT_HTTPS_KEY, Versions};
 use weir_net::tls::certificates::Shelf;
 use weir_net::tls::{ServerTlsContext, ServerTlsPlan, TLS};
+use weir_net::{BindAddress, ProxyProtocol};
 use weir_route::{EncodedSlashes, PathRules};
 use weir_stream::{Decoded, TCP, TcpPlan, UDP, UdpPlan};
 
@@ -34,7 +35,10 @@ static HTTP: Object = Object::new(
     "http",
     "What an HTTP listener takes.",
     &[
+        Key::new("versions", Shape::OneOrMany(&Shape::Enum(&["1.1", "2"])), "The versions of HTTP that are served; all by default. `2` is spoken where TLS agrees on it, and on plain connections whose client begins with it (prior knowledge); a request of a version that is not listed is answered 505."),
         Key::new("encoded_slashes", Shape::Enum(&["keep", "refuse"]), "What becomes of a path with `%2F`. `keep`: it stays encoded and separates nothing, so `/a%2Fb` is not below `/a/`; a server that decodes it sees another path than the one that was matched. `refuse`: such a path, and one with `%5C`, is answered 400.").default("keep"),
+        HSTS_KEY,
+        REDIRECT_HTTPS_KEY,
     ],
 );
 
@@ -59,7 +63,34 @@ pub(super) fn decode_all(
         check_proxy_protocol(entry, &plan, has_trusted, problems);
         (entry.name().into(), plan)
     };
-    entries.iter().map(plan).collect()
+    let mut plans: BTreeMap<Arc<str>, ListenerPlan> = entries.iter().map(plan).collect();
+    let port = https_port(&plans);
+    for entry in entries {
+        let (Some(http), Some(plan)) = (entry.value.get("http"), plans.get_mut(entry.name())) else {
+            continue;
+        };
+        if matches!(plan.takes, TakesPlan::Http) {
+            let has_tls = entry.value.get("tls").is_some();
+            plan.https = HttpsPlan::decode(&HTTP.open(http, problems), has_tls, port, problems);
+        }
+    }
+    plans
+}
+
+/// The port of the `http` listeners with TLS: 443 where several have others, or none says.
+fn https_port(plans: &BTreeMap<Arc<str>, ListenerPlan>) -> u16 {
+    let secure = plans.values().filter(|plan| matches!(plan.takes, TakesPlan::Http) && plan.tls.is_some());
+    let port = |bind: &BindAddress| match bind {
+        BindAddress::Tcp(address) => Some(address.port()).filter(|port| *port != 0),
+        BindAddress::Unix(_) => None,
+    };
+    let mut ports: Vec<u16> = secure.flat_map(|plan| plan.bind.iter().filter_map(port)).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    match ports[..] {
+        [port] => port,
+        _ => 443,
+    }
 }
 
 /// A PROXY header is read from trusted peers alone, and a peer on a unix socket is nobody's.
@@ -94,9 +125,11 @@ fn check_proxy_protocol(entry: &Entry, plan: &ListenerPlan, has_trusted: bool, p
 fn decode(entry: &Entry, upstreams: &[Arc<str>], shelf: &Shelf, problems: &Problems) -> ListenerPlan {
     let section = LISTENER.open(&entry.value, problems);
     let takes = takes(&section, entry.name(), upstreams, problems);
+    let http = section.node("http").map(|node| HTTP.open(node, problems));
+    let versions = versions(http.as_ref(), problems);
     let paths = PathRules {
         normalize: section.boolean("normalize_path"),
-        encoded_slashes: encoded_slashes(&section, problems),
+        encoded_slashes: encoded_slashes(http.as_ref()),
     };
     let nodes = section.list("bind");
     if nodes.is_empty() && section.node("bind").is_some() {
@@ -117,23 +150,49 @@ fn decode(entry: &Entry, upstreams: &[Arc<str>], shelf: &Shelf, problems: &Probl
             problems.push(problem.help("write `ADDRESS:PORT`, or take TCP connections there"));
         }
     }
-    let tls = tls(&section, &takes, shelf, problems);
+    let tls = tls(&section, &takes, versions, shelf, problems);
     ListenerPlan {
+        versions,
         bind: nodes.iter().filter_map(|node| bind::address(node, problems)).collect(),
         unix_mode: unix_mode(&section, problems),
         paths,
         proxy_protocol: proxy_protocol(&section),
+        https: HttpsPlan::default(),
         tls,
         takes,
     }
 }
 
-/// The protocols of an HTTP listener, most preferred first.
-const HTTP_SPEAKS: &[&str] = &["http/1.1"];
+/// What an HTTP listener offers in ALPN, most preferred first.
+fn speaks(versions: Versions) -> &'static [&'static str] {
+    match (versions.http1, versions.http2) {
+        (true, true) => &["h2", "http/1.1"],
+        (false, true) => &["h2"],
+        (_, false) => &["http/1.1"],
+    }
+}
 
-fn tls(section: &Section, takes: &TakesPlan, shelf: &Shelf, problems: &Problems) -> Option<ServerTlsPlan> {
+/// `http.versions` of a listener.
+fn versions(http: Option<&Section>, problems: &Problems) -> Versions {
+    let Some(http) = http.filter(|http| http.node("versions").is_some()) else { return Versions::default() };
+    let listed = |version: &str| http.list("versions").iter().any(|node| node.text() == Some(version));
+    let versions = Versions { http1: listed("1.1"), http2: listed("2") };
+    if !versions.http1 && !versions.http2 {
+        let node = http.at("versions");
+        problems.push(Problem::error(Code::MISSING_KEY, node, "`versions` lists no version"));
+    }
+    versions
+}
+
+fn tls(
+    section: &Section,
+    takes: &TakesPlan,
+    versions: Versions,
+    shelf: &Shelf,
+    problems: &Problems,
+) -> Option<ServerTlsPlan> {
     let speaks = match takes {
-        TakesPlan::Http => Some(HTTP_SPEAKS),
+        TakesPlan::Http => Some(speaks(versions)),
         TakesPlan::Tcp(_) => None,
         TakesPlan::Udp(_) => return None,
     };
@@ -170,9 +229,8 @@ fn takes(section: &Section, name: &str, upstreams: &[Arc<str>], problems: &Probl
     plan
 }
 
-fn encoded_slashes(section: &Section, problems: &Problems) -> EncodedSlashes {
-    let http = section.node("http").map(|node| HTTP.open(node, problems));
-    match http.as_ref().map(|http| http.text("encoded_slashes")) {
+fn encoded_slashes(http: Option<&Section>) -> EncodedSlashes {
+    match http.map(|http| http.text("encoded_slashes")) {
         Some("refuse") => EncodedSlashes::Refuse,
         _ => EncodedSlashes::Keep,
     }

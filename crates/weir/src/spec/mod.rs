@@ -6,8 +6,10 @@
 mod admin;
 mod bind;
 mod bounds;
+mod covered;
 mod cycle;
 mod descriptors;
+mod http2;
 mod listener;
 mod log;
 mod matching;

@@ -282,7 +282,7 @@ fn request_lines_that_are_not_by_the_grammar_are_refused() {
         case("unknown major version", version, "GET / HTTP/3.0\r\nHost: t\r\n\r\n"),
         case("version with two digits", version, "GET / HTTP/1.10\r\nHost: t\r\n\r\n"),
         case("version with a letter", version, "GET / HTTP/1.x\r\nHost: t\r\n\r\n"),
-        case("HTTP/2 preface", version, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        case("almost the HTTP/2 preface", version, "PRI * HTTP/2.0\r\nHost: t\r\n\r\n"),
         case("a TLS hello", &[400], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec()),
     ];
     refuses_all(&gateway, &origin, cases);

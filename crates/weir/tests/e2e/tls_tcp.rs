@@ -97,7 +97,7 @@ fn a_failed_handshake_is_told_in_the_line_and_costs_no_endpoint_anything() {
     let socket = std::net::TcpStream::connect(gateway.addr("web")).unwrap();
     let failed = TlsClient::try_connect(socket, "db.test", &crate::tls::settings(&rustls::version::TLS12));
     assert!(failed.err().unwrap().to_string().contains("ProtocolVersion"));
-    let line = end_of(&gateway, "client_tls_failed");
+    let line = end_of(&gateway, "tls_failed");
     assert_eq!(line["error"], "tls-handshake-failed");
     assert!(server.try_accept().is_none());
     let labels = ["reason=\"version\""];
