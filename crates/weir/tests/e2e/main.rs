@@ -48,6 +48,7 @@ mod timeouts;
 mod tls;
 mod tls_certificates;
 mod tls_http;
+mod tls_scanners;
 mod tls_tcp;
 mod udp;
 mod udp_addresses;
