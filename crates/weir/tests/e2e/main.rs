@@ -15,8 +15,9 @@ mod forwarded;
 mod forwarding;
 mod framing;
 mod grpc;
+mod h2_upstream_websocket;
 mod h2_upstreams;
-mod h2_websocket;
+
 mod health;
 mod limits;
 mod logging;
