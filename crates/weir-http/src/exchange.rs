@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use weir_base::ErrorCode;
+use weir_net::tls::TlsFacts;
 use weir_route::Params;
 use weir_telemetry::trace::TraceContext;
 use weir_wire::grpc_web::Mode;
@@ -41,6 +42,8 @@ pub struct Exchange {
     pub client: Option<IpAddr>,
     /// `http` or `https`, as the client spoke it.
     pub scheme: &'static str,
+    /// What the TLS handshake with the client has settled.
+    pub tls: Option<Arc<TlsFacts>>,
     /// The request id that is forwarded and logged.
     pub request_id: Vec<u8>,
     /// The trace that this request belongs to.
@@ -101,6 +104,8 @@ pub(crate) struct Record {
     pub(crate) attempts: u32,
     pub(crate) status: u16,
     pub(crate) error: Option<ErrorCode>,
+    /// Whether the answer would have been compressed, had not so many been at the time.
+    pub(crate) compression_refused: bool,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     /// When the head of the request was whole; the start where it came at once.
@@ -161,6 +166,7 @@ impl Exchange {
             params: Params::default(),
             client: None,
             scheme: "http",
+            tls: None,
             request_id: Vec::new(),
             trace: TraceContext::default(),
             allowed_origin: Vec::new(),
@@ -199,6 +205,7 @@ impl Exchange {
         self.params.clear();
         self.client = None;
         self.scheme = "http";
+        self.tls = None;
         self.request_id.clear();
         self.allowed_origin.clear();
         self.coding = None;
@@ -261,6 +268,7 @@ impl Record {
             attempts: 0,
             status: 0,
             error: None,
+            compression_refused: false,
             bytes_in: 0,
             bytes_out: 0,
             read_at: now,

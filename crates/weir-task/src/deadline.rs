@@ -94,6 +94,15 @@ impl Deadlines {
         after.as_secs().saturating_mul(1000).saturating_add(part).min(NONE - 1)
     }
 
+    /// Wakes every task that waits on a deadline, so that it looks at what else may have changed.
+    pub fn wake_all(&self) {
+        let entries: Vec<_> =
+            locked(&self.queue).iter().map(|Reverse(queued)| Arc::clone(&queued.entry)).collect();
+        for entry in entries {
+            DeadlineWaker(entry).wake();
+        }
+    }
+
     fn put(&self, entry: &Arc<Entry>, at_ms: u64) {
         entry.queued_ms.store(at_ms, Ordering::Relaxed);
         let mut queue = locked(&self.queue);

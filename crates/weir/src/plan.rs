@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_config::Position;
-use weir_http::{Http2, Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts, Versions};
+use weir_http::{Http2, HttpsPlan, Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts, Versions};
 use weir_net::tls::ServerTlsPlan;
 use weir_net::{BindAddress, ProxyProtocol, TrustedProxies};
 use weir_route::{PathRules, RouteTable, Rule};
@@ -67,6 +67,8 @@ pub(crate) struct LimitsPlan {
     pub(crate) base: Limits,
     /// Open client connections; what the descriptor limit allows unless given.
     pub(crate) connections: Option<u32>,
+    /// TLS handshakes with clients that are under way at a time.
+    pub(crate) tls_handshakes: u32,
 }
 
 /// One listener as checked.
@@ -82,6 +84,8 @@ pub(crate) struct ListenerPlan {
     pub(crate) paths: PathRules,
     /// Whether connections begin with a PROXY header.
     pub(crate) proxy_protocol: ProxyProtocol,
+    /// What it says about HTTPS; of no meaning where it does not take HTTP.
+    pub(crate) https: HttpsPlan,
     /// TLS on the side of clients.
     pub(crate) tls: Option<ServerTlsPlan>,
     /// What it takes.

@@ -91,8 +91,10 @@ pub(super) const fn status(code: ErrorCode) -> &'static str {
         ErrorCode::InvalidArgument => "3",
         ErrorCode::RequestTimeout | ErrorCode::ResponseTimeout | ErrorCode::TotalTimeout => "4",
         ErrorCode::NotFound => "5",
+        ErrorCode::AgentConnected => "6",
         ErrorCode::ClientNotAllowed
         | ErrorCode::OriginNotAllowed
+        | ErrorCode::MisdirectedRequest
         | ErrorCode::AdminHostRefused
         | ErrorCode::AdminOriginRefused => "7",
         ErrorCode::BodyTooLarge
@@ -106,6 +108,8 @@ pub(super) const fn status(code: ErrorCode) -> &'static str {
         | ErrorCode::UnknownProtocol
         | ErrorCode::UnknownVersion => "12",
         ErrorCode::BadRequest
+        | ErrorCode::PlainHttpOnTls
+        | ErrorCode::TlsHandshakeFailed
         | ErrorCode::BadPath
         | ErrorCode::BadHost
         | ErrorCode::HeaderDenied
@@ -118,6 +122,9 @@ pub(super) const fn status(code: ErrorCode) -> &'static str {
         | ErrorCode::ConnectTimeout
         | ErrorCode::UpstreamClosed
         | ErrorCode::UpstreamCut
+        | ErrorCode::AgentOffline
+        | ErrorCode::AgentLost
+        | ErrorCode::AgentRefused
         | ErrorCode::NoEndpoint
         | ErrorCode::QueueFull
         | ErrorCode::QueueTimeout

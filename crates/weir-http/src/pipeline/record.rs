@@ -17,6 +17,9 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange) {
     if let Some(code) = record.error {
         worker.shared.stats.error(worker.base.shard, code);
     }
+    if record.compression_refused {
+        worker.shared.stats.compression_refused(worker.base.shard);
+    }
     if exchange.replay.overflowed && record.attempts > 0 {
         worker.shared.stats.replay_overflowed(worker.base.shard);
     }
@@ -50,6 +53,7 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange) {
         body_us: (record.attempts > 0 && record.head_at > record.started)
             .then(|| record.ended_at.saturating_duration_since(record.head_at).as_micros() as u64),
         error: record.error,
+        tls: connection.client.tls.as_ref().map(|facts| facts.record()),
         user_agent: exchange.request.fields.get(weir_wire::http1::Known::UserAgent).unwrap_or_default(),
     });
 }

@@ -28,14 +28,14 @@ mod tests;
 
 pub use accept::{Incoming, accept};
 pub use client::{
-    Authorities, AuthoritiesError, ClientCertificate, ClientCertificateError, ClientTls, ClientTlsPlan,
-    ClientVersions, NoRoots, TlsFault, TlsFaultReason, Trust, system_roots,
+    Authorities, AuthoritiesError, ClientCertificate, ClientCertificateError, ClientStream, ClientTls,
+    ClientTlsPlan, ClientVersions, NoRoots, TlsFault, TlsFaultReason, Trust, system_roots,
 };
 pub use client_auth::{ClientAuthMode, ClientIdentity};
 pub use connect::connect;
 pub use digest::Digest;
 pub use facts::{Alpn, TlsFacts};
-pub use failure::{FailureReason, Plaintext, TlsFailure};
+pub use failure::{FailureReason, Refused, TlsFailure};
 pub use handshakes::{HANDSHAKES_MAX_DEFAULT, Handshakes};
 pub(crate) use provider::provider;
 pub use server::{CertificateTally, Refresh, ServerTls, ServerTlsPlan, TlsVersion};

@@ -12,6 +12,11 @@ pub(crate) fn text(answer: &Value) -> String {
         _ => "",
     };
     let _ = writeln!(out, "{method} {path} for {host} at listener {listener}{assumed}");
+    if let Some(certificate) = answer.get("certificate").filter(|certificate| !certificate.is_null()) {
+        let (name, file) = (word(certificate, "certificate"), word(certificate, "file"));
+        let (because, until) = (word(certificate, "because"), word(certificate, "not_after"));
+        let _ = writeln!(out, "certificate {name} ({file}), {because}; valid until {until}");
+    }
     match answer.get("route").filter(|route| !route.is_null()) {
         Some(route) => write_route(route, &mut out),
         None => out.push_str("\nno route matches: it is answered 404 route-not-found\n"),

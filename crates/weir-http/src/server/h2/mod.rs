@@ -32,11 +32,16 @@ const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// Streams reset by the client that the library may hold before they are looked at: browsers cancel a hundred at once.
 const PENDING_RESETS_MAX: usize = 200;
 
-/// Streams that the library itself resets for faults of the client before it ends the connection.
-const FAULTS_MAX: usize = 200;
+/// What small data frames that no stream has taken may cost, in the library's own measure, 256 less the length of each:
+/// as many tiny messages as fit three windows of a stream may wait, some 32,000 in all and 10 MiB. The library's default
+/// of 2,000 ends connections whose endpoint is slower than a stream of tiny messages.
+const SMALL_FRAMES_BUDGET: usize = 8 << 20;
 
 /// How long the goodbye of a connection may take to be written, and the answer to it to come where nothing else is open.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How long streams may take to say that the process stops.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Serves a connection to its end; gives it back to be closed with care.
 pub(super) async fn serve(connection: Box<Connection>) -> Option<Closing> {
@@ -74,6 +79,8 @@ pub(super) async fn serve(connection: Box<Connection>) -> Option<Closing> {
 
 /// The handshake: our settings are written, the client's preface is read.
 fn greet(link: Link, settings: &Http2, patience: &Patience) -> Handshake<Link, Bytes> {
+    // Over the connection's whole life. The meter forgets with time, but sees only resets that the socket took.
+    let faults = settings.meter.forced_resets_max.saturating_add(settings.meter.refused_streams_max);
     let header_bytes = patience.head.bytes.saturating_mul(2);
     Builder::new()
         .initial_window_size(settings.stream_window)
@@ -83,7 +90,8 @@ fn greet(link: Link, settings: &Http2, patience: &Patience) -> Handshake<Link, B
         .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
-        .max_local_error_reset_streams(Some(FAULTS_MAX))
+        .max_local_error_reset_streams(Some(faults as usize))
+        .data_frame_budget(SMALL_FRAMES_BUDGET)
         .enable_connect_protocol()
         .handshake(link)
 }
@@ -138,6 +146,8 @@ enum Phase {
     Serve,
     /// No new streams are taken once the client knows; those that are open go on.
     Leave,
+    /// Streams are cut.
+    Stop,
     /// The goodbye is written, and nothing else happens.
     End,
 }
@@ -188,7 +198,7 @@ impl Serving {
 
     /// Ends the connection as soon as that is written.
     fn end(&mut self, cx: &Context<'_>, code: Reason, reason: GoAway) {
-        if self.phase != Phase::Leave {
+        if self.phase == Phase::Serve {
             self.worker.shared.stats.h2.went_away(reason);
         }
         self.phase = Phase::End;
@@ -197,13 +207,26 @@ impl Serving {
         cx.waker().wake_by_ref();
     }
 
+    /// Lets the streams, which have been woken, say that there is no time left; ready when that time is over too.
+    fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.phase != Phase::Stop {
+            self.phase = Phase::Stop;
+            self.deadline.set(Instant::now(), LAST_WORDS);
+        }
+        if self.streams.open() == 0 {
+            self.end(cx, Reason::NO_ERROR, GoAway::Drain);
+            return Poll::Pending;
+        }
+        if self.deadline.is_expired(cx) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// Judges how far the connection has come and how long it may go on; ready when it is over.
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.worker.base.is_stopping() {
-            return Poll::Ready(());
-        }
         if self.phase == Phase::End {
             return if self.deadline.is_expired(cx) { Poll::Ready(()) } else { Poll::Pending };
+        }
+        if self.worker.base.is_stopping() {
+            return self.poll_stop(cx);
         }
         let state = self.link.state();
         if let Verdict::Calm(reason) = state.verdict {
@@ -226,7 +249,7 @@ impl Serving {
             self.client.admitted.set_idle(self.idle_since.map(|at| self.worker.base.age_ms(at)));
         }
         let idle = match self.phase {
-            Phase::Leave | Phase::End => GOODBYE,
+            Phase::Leave | Phase::Stop | Phase::End => GOODBYE,
             Phase::Serve if self.is_fresh => self.patience.first,
             Phase::Serve => self.patience.next,
         };
