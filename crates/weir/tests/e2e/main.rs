@@ -17,6 +17,7 @@ mod framing;
 mod h2_connections;
 mod h2_requests;
 mod h2_upstreams;
+mod h2_websocket;
 mod health;
 mod limits;
 mod logging;
