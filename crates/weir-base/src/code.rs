@@ -35,6 +35,12 @@ codes! {
     BadRequest = "bad-request", 400, Client, "The request is malformed";
     /// The path climbs above the root or has a backslash, `%00`, an invalid percent-encoding, or a refused `%2F`.
     BadPath = "bad-path", 400, Client, "The request path is not valid";
+    /// A request without TLS at a listener with TLS; the connection is closed.
+    PlainHttpOnTls = "plain-http-on-tls", 400, Client, "This port speaks HTTPS, and the request came without TLS";
+    /// The TLS handshake failed; seen in logs only, `weir_tls_handshake_failures_total` tells why.
+    TlsHandshakeFailed = "tls-handshake-failed", 400, Client, "The TLS handshake failed";
+    /// The host is another than the one that the TLS handshake was for, and the listener asks clients for certificates.
+    MisdirectedRequest = "misdirected-request", 421, Client, "The TLS connection is for another host";
     /// The `Host` field is missing, repeated, empty or not a host name.
     BadHost = "bad-host", 400, Client, "The Host field is not valid";
     /// A `headers` policy denies requests that carry this field, as a trailer too.

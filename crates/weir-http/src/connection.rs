@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use weir_net::tls::{ServerTls, TlsFacts};
 use weir_net::{Admitted, ListenerState, ProxyProtocol, Refusal, Socket};
 use weir_task::Deadline;
 use weir_wire::http1::HeadLimits;
@@ -25,12 +26,16 @@ pub(crate) struct Connection {
     pub(crate) patience: Patience,
     /// Whether it has yet to begin with a PROXY header.
     pub(crate) expects: ProxyProtocol,
+    /// What it is to shake hands by before its first request.
+    pub(crate) shakes: Option<Arc<ServerTls>>,
 }
 
 /// Who is at the other end of a client connection: the same for all conversations over it.
 pub(crate) struct Client {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) admitted: Admitted,
+    /// What the TLS handshake has settled.
+    pub(crate) tls: Option<Arc<TlsFacts>>,
     peer_text: PeerText,
 }
 
@@ -87,6 +92,7 @@ impl Connection {
         plane: &Plane,
     ) -> Result<Box<Self>, (Socket, Refusal)> {
         let limits = plane.limits.connections();
+        let shakes = plane.listener(listener.id).and_then(|plan| plan.tls.clone());
         let deadline = worker.base.deadlines.deadline();
         let mut admitted = match Admitted::enter(&worker.base, listener, deadline.waker(), &limits) {
             Ok(admitted) => admitted,
@@ -101,14 +107,22 @@ impl Connection {
         let peer_text = PeerText::new(peer);
         Ok(Box::new(Self {
             io: Wire::H1(Io::new(socket)),
-            client: Arc::new(Client { peer, admitted, peer_text }),
+            client: Arc::new(Client { peer, admitted, tls: None, peer_text }),
             worker,
             deadline,
             requests: 0,
             now: Instant::now(),
             patience: Patience::of(plane),
             expects,
+            shakes,
         }))
+    }
+
+    /// Settles what a TLS handshake has told of the client.
+    pub(crate) fn settle_tls(&mut self) {
+        let client =
+            Arc::get_mut(&mut self.client).expect("nobody else knows of it before its first request");
+        client.tls = self.io.io().socket.tls().cloned();
     }
 
     /// Settles who the client is: from here on `declared` is the peer. False where it is at its limit.
@@ -157,6 +171,11 @@ impl Connection {
 }
 
 impl Client {
+    /// How the client has connected: `http` or `https`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
     /// Whether its listener serves HTTP/2.
     pub(crate) fn speaks_http2(&self, worker: &HttpWorker) -> bool {
         let listener = &self.admitted.listener;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use weir_base::ErrorCode;
+use weir_net::tls::TlsFacts;
 use weir_route::Params;
 use weir_telemetry::trace::TraceContext;
 use weir_wire::grpc_web::Mode;
@@ -41,6 +42,8 @@ pub struct Exchange {
     pub client: Option<IpAddr>,
     /// `http` or `https`, as the client spoke it.
     pub scheme: &'static str,
+    /// What the TLS handshake with the client has settled.
+    pub tls: Option<Arc<TlsFacts>>,
     /// The request id that is forwarded and logged.
     pub request_id: Vec<u8>,
     /// The trace that this request belongs to.
@@ -161,6 +164,7 @@ impl Exchange {
             params: Params::default(),
             client: None,
             scheme: "http",
+            tls: None,
             request_id: Vec::new(),
             trace: TraceContext::default(),
             allowed_origin: Vec::new(),
@@ -199,6 +203,7 @@ impl Exchange {
         self.params.clear();
         self.client = None;
         self.scheme = "http";
+        self.tls = None;
         self.request_id.clear();
         self.allowed_origin.clear();
         self.coding = None;

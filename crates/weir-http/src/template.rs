@@ -1,7 +1,10 @@
+mod tls;
+
 use std::fmt;
 use std::io::Write;
 
 use thiserror::Error;
+use tls::TlsPiece;
 
 use crate::exchange::Exchange;
 
@@ -22,6 +25,7 @@ enum Piece {
     /// Path and query as they came.
     Uri,
     Scheme,
+    Tls(TlsPiece),
     RequestId,
     TraceId,
     Route,
@@ -49,7 +53,7 @@ pub enum TemplateError {
 }
 
 /// The variables that every route has, each with what it stands for.
-pub const VARIABLES: [(&str, &str); 11] = [
+pub const VARIABLES: [(&str, &str); 20] = [
     ("client_ip", "the client's address, as told by trusted proxies"),
     ("host", "the host of the request, in lower case, without a port"),
     ("method", "the method"),
@@ -57,6 +61,15 @@ pub const VARIABLES: [(&str, &str); 11] = [
     ("query", "the query, without `?`"),
     ("uri", "the path and the query"),
     ("scheme", "`http` or `https`"),
+    ("tls_version", "the version of TLS; this and what follows of it is empty without TLS"),
+    ("tls_cipher", "the TLS cipher suite"),
+    ("tls_certificate", "what the certificate that was served is called"),
+    ("sni", "the server name of the TLS handshake"),
+    ("client_cert_subject", "the subject of the client's certificate, which was verified"),
+    ("client_cert_issuer", "its issuer"),
+    ("client_cert_names", "its alternative names, such as `DNS:a.example, URI:spiffe://b`"),
+    ("client_cert_serial", "its serial number in hexadecimal"),
+    ("client_cert_fingerprint", "its SHA-256 in hexadecimal"),
     ("request_id", "the value of `X-Request-Id`"),
     ("trace_id", "the trace id, 32 hexadecimal digits"),
     ("route", "the route's name"),
@@ -114,7 +127,10 @@ impl Template {
                     Piece::Header(header.to_ascii_lowercase().into_bytes())
                 }
                 _ if params.iter().any(|param| param == name) => Piece::Param(name.to_owned()),
-                _ => return Err(TemplateError::Unknown { name: name.to_owned(), at }),
+                _ => match TlsPiece::named(name) {
+                    Some(piece) => Piece::Tls(piece),
+                    None => return Err(TemplateError::Unknown { name: name.to_owned(), at }),
+                },
             },
         })
     }
@@ -146,6 +162,10 @@ impl Template {
                     }
                 }
                 Piece::Scheme => out.extend_from_slice(exchange.scheme.as_bytes()),
+                Piece::Tls(piece) => {
+                    let facts = exchange.tls.as_deref();
+                    out.extend_from_slice(facts.map_or("", |facts| piece.of(facts)).as_bytes());
+                }
                 Piece::RequestId => out.extend_from_slice(&exchange.request_id),
                 Piece::TraceId => out.extend_from_slice(exchange.trace.trace_id_hex().as_ref()),
                 Piece::Route => {
@@ -182,6 +202,7 @@ impl fmt::Display for Template {
                 Piece::Query => f.write_str("{query}")?,
                 Piece::Uri => f.write_str("{uri}")?,
                 Piece::Scheme => f.write_str("{scheme}")?,
+                Piece::Tls(piece) => write!(f, "{{{}}}", piece.as_str())?,
                 Piece::RequestId => f.write_str("{request_id}")?,
                 Piece::TraceId => f.write_str("{trace_id}")?,
                 Piece::Route => f.write_str("{route}")?,

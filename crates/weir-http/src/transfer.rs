@@ -356,6 +356,12 @@ impl Transfer {
                 (Wire::H1(from), Wire::H1(to)) if self.pipe.is_some() || self.is_spliced(from, to, tap) => {
                     ready!(self.poll_pipe(cx, from, to, spares, tap))?;
                 }
+                (Wire::H1(from), Wire::H1(_))
+                    if self.filtering.is_none()
+                        && matches!(self.source, Source::Length(SPLICE_BYTES_MIN..)) =>
+                {
+                    ready!(self.poll_source_large(cx, from, buffers))?;
+                }
                 (from, _) => match self.poll_source(cx, from, buffers, tap) {
                     Poll::Pending if self.pause(tap)? => {}
                     polled => ready!(polled)?,
@@ -474,6 +480,19 @@ impl Transfer {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// A long body that cannot be spliced, as with TLS: in pieces that are worth a system call.
+    fn poll_source_large(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Io,
+        buffers: &Buffers,
+    ) -> Poll<Result<(), TransferError>> {
+        self.blocked = Side::Source;
+        let count = ready!(from.poll_fill_large(cx, buffers)).map_err(TransferError::SourceFailed)?;
+        self.moved = true;
+        Poll::Ready(if count == 0 { Err(TransferError::SourceEnded) } else { Ok(()) })
     }
 
     fn poll_source(

@@ -10,8 +10,6 @@ pub struct ListenerState {
     pub id: u32,
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// `http` or `https`.
-    pub scheme: &'static str,
     retired: AtomicBool,
     handed_over: AtomicBool,
     connections: Gauge,
@@ -23,7 +21,6 @@ impl ListenerState {
         Arc::new(Self {
             id,
             name,
-            scheme: "http",
             retired: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
             connections: Gauge::default(),

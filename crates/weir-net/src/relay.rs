@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 use crate::rate::Rate;
-use crate::{BUFFER_BYTES, Buffer, Pipe, Socket, Spares};
+use crate::{BUFFER_BYTES, Buffer, LARGE_BUFFER_BYTES, Pipe, Socket, Spares};
 
 /// Two streams joined: what one sends the other gets, until both directions have ended.
 ///
@@ -27,6 +27,8 @@ struct Flow {
     mode: Mode,
     buffer: Option<Buffer>,
     pipe: Option<Pipe>,
+    /// Whether so much comes that is copied to the end that it is worth a large buffer.
+    is_bulk: bool,
     /// Successive pieces that would have been cheaper to copy.
     small_pieces: u8,
     bytes: u64,
@@ -294,8 +296,16 @@ impl Flow {
             }
         }
         ready!(source.poll_readable(cx))?;
-        let buffer = self.buffer.get_or_insert_with(|| spares.buffers.take());
-        let count = ready!(source.poll_read_some(cx, buffer, max))?;
+        let is_bulk = self.is_bulk;
+        let buffer = self
+            .buffer
+            .get_or_insert_with(|| if is_bulk { spares.buffers.take_large() } else { spares.buffers.take() });
+        if is_bulk && buffer.size() < LARGE_BUFFER_BYTES {
+            spares.buffers.put(std::mem::replace(buffer, spares.buffers.take_large()));
+        }
+        // Whole records of TLS, where it is written so.
+        let count = ready!(source.poll_read_some(cx, buffer, max.min(4 * BUFFER_BYTES)))?;
+        self.is_bulk = self.mode == Mode::CopyAlways && count >= BUFFER_BYTES;
         if count >= BUFFER_BYTES && self.mode == Mode::Copy {
             self.mode = Mode::Splice;
         }

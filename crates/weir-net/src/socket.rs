@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -72,21 +73,23 @@ impl Socket {
         let room = buffer.room();
         let max = max.min(room.len());
         debug_assert!(max > 0, "a read without room looks like the end");
+        if let Self::Tls(tls) = self {
+            return tls.poll_read_some(cx, buffer, max);
+        }
         let mut room = ReadBuf::new(&mut room[..max]);
-        let read = each!(
-            self,
-            s => Pin::new(s).poll_read(cx, &mut room),
-            tls => return tls.poll_read_some(cx, buffer, max),
-            stream => {
-                let count = ready!(stream.poll_read(cx, room.initialize_unfilled()))?;
-                room.advance(count);
-                Poll::Ready(Ok(()))
-            }
-        );
-        ready!(read)?;
+        ready!(self.poll_read_buf(cx, &mut room))?;
         let count = room.filled().len();
         buffer.advance(count);
         Poll::Ready(Ok(count))
+    }
+
+    /// Reads into memory of another kind; nothing at the end of the stream.
+    pub fn poll_read_buf(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, s => Pin::new(s).poll_read(cx, into), tls => tls.poll_read_buf(cx, into), stream => {
+            let count = ready!(stream.poll_read(cx, into.initialize_unfilled()))?;
+            into.advance(count);
+            Poll::Ready(Ok(()))
+        })
     }
 
     /// Writes what the kernel takes.
@@ -195,7 +198,7 @@ impl Socket {
     }
 
     /// What the TLS handshake has settled; none where there was none.
-    pub fn tls(&self) -> Option<&TlsFacts> {
+    pub fn tls(&self) -> Option<&Arc<TlsFacts>> {
         match self {
             Self::Tls(tls) => Some(tls.facts()),
             Self::Tcp(_) | Self::Unix(_) | Self::Stream(_) => None,

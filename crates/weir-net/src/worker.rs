@@ -10,6 +10,7 @@ use weir_telemetry::{Level, Log, Shard, Value};
 use crate::admission::Counts;
 use crate::connections::{ConnectionHandle, Connections};
 use crate::stats::{ConnectionStats, ProxyHeaderFailure};
+use crate::tls::TlsFailure;
 use crate::{ListenerState, Spares};
 
 /// What all workers share, whatever they serve.
@@ -76,6 +77,8 @@ pub struct Worker {
     hoarders: Mutex<Vec<Weak<dyn Hoard>>>,
     /// When a refused PROXY header was last told, in milliseconds of the worker's life plus one; 0 for never.
     proxy_failure_told_ms: AtomicU64,
+    /// The same for failed TLS handshakes, those that do not matter and those that do.
+    tls_failure_told_ms: [AtomicU64; 2],
     /// The same for a shortage of descriptors.
     shortage_told_ms: AtomicU64,
 }
@@ -92,8 +95,8 @@ const TICK: Duration = Duration::from_millis(200);
 /// Least pause between two events about a shortage of descriptors.
 const SHORTAGE_PAUSE_MS: u64 = 10_000;
 
-/// Least pause between two events about refused PROXY headers, which a client can cause at will.
-const PROXY_FAILURE_PAUSE_MS: u64 = 1_000;
+/// Least pause between two events about refused PROXY headers, or failed handshakes: a client can cause them at will.
+const CLIENT_FAILURE_PAUSE_MS: u64 = 1_000;
 
 /// Of so many idle client connections one more is closed at once where room is needed.
 const IDLE_FOR_ONE: usize = 64;
@@ -127,6 +130,7 @@ impl Worker {
             shortages_seen: AtomicU64::new(0),
             hoarders: Mutex::default(),
             proxy_failure_told_ms: AtomicU64::new(0),
+            tls_failure_told_ms: Default::default(),
             shortage_told_ms: AtomicU64::new(0),
         });
         locked(&worker.shared.workers).push(Arc::downgrade(&worker));
@@ -246,7 +250,7 @@ impl Worker {
         self.shared.stats.proxy_header_failed(failure);
         let now = self.age_ms(Instant::now()) + 1;
         let told = self.proxy_failure_told_ms.load(Ordering::Relaxed);
-        if told > 0 && now < told + PROXY_FAILURE_PAUSE_MS {
+        if told > 0 && now < told + CLIENT_FAILURE_PAUSE_MS {
             return;
         }
         self.proxy_failure_told_ms.store(now, Ordering::Relaxed);
@@ -257,6 +261,32 @@ impl Worker {
             ("reason", Value::Str(failure.as_str())),
         ];
         self.shared.log.event(Level::Warn, "proxy_header_refused", &fields);
+    }
+
+    /// There is no TLS with a client; what may be a fault of the configuration is told once a second at most, the daily
+    /// business of an open port only to who looks for a fault. Counted already.
+    pub fn tls_failed(&self, listener: &ListenerState, peer: Option<SocketAddr>, failure: &TlsFailure) {
+        let reason = failure.reason();
+        let level = if reason.matters() { Level::Warn } else { Level::Debug };
+        let log = &self.shared.log;
+        if !log.wants(level) {
+            return;
+        }
+        let now = self.age_ms(Instant::now()) + 1;
+        let told_ms = &self.tls_failure_told_ms[usize::from(reason.matters())];
+        let told = told_ms.load(Ordering::Relaxed);
+        if told > 0 && now < told + CLIENT_FAILURE_PAUSE_MS {
+            return;
+        }
+        told_ms.store(now, Ordering::Relaxed);
+        let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+        let fields = [
+            ("listener", Value::Str(&listener.name)),
+            ("peer", Value::Str(&peer)),
+            ("reason", Value::Str(reason.as_str())),
+            ("error", Value::Str(&failure.to_string())),
+        ];
+        log.event(level, "tls_handshake_failed", &fields);
     }
 
     /// A descriptor was needed and none was left: gives up idle connections here at once and asks every

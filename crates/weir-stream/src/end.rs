@@ -20,6 +20,8 @@ pub(crate) enum End {
     ClientGone,
     /// Its ClientHello is malformed.
     BadHello,
+    /// The TLS handshake with it failed.
+    TlsFailed,
     /// No route matches, and there is no `forward`.
     NoRoute,
     /// No endpoint could be picked.
@@ -31,7 +33,7 @@ pub(crate) enum End {
     /// Every endpoint that was tried refused the connection, or could not be reached.
     ConnectFailed,
     /// There was no TLS to the last endpoint that was tried.
-    TlsFailed,
+    UpstreamTlsFailed,
     /// The last endpoint that was tried did not take the connection in time.
     ConnectTimeout,
     /// The gateway has no descriptor left, or gave up a connection that had said nothing yet to make room.
@@ -49,7 +51,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::ClientClosed,
         Self::UpstreamClosed,
         Self::ClientReset,
@@ -58,12 +60,13 @@ impl End {
         Self::HalfCloseTimeout,
         Self::ClientGone,
         Self::BadHello,
+        Self::TlsFailed,
         Self::NoRoute,
         Self::NoEndpoint,
         Self::QueueFull,
         Self::QueueTimeout,
         Self::ConnectFailed,
-        Self::TlsFailed,
+        Self::UpstreamTlsFailed,
         Self::ConnectTimeout,
         Self::Overloaded,
         Self::EndpointRemoved,
@@ -86,12 +89,13 @@ impl End {
             Self::ClientReset | Self::ClientGone => Some(ErrorCode::ClientGone),
             Self::UpstreamReset | Self::EndpointDown => Some(ErrorCode::UpstreamCut),
             Self::BadHello => Some(ErrorCode::BadRequest),
+            Self::TlsFailed => Some(ErrorCode::TlsHandshakeFailed),
             Self::NoRoute => Some(ErrorCode::RouteNotFound),
             Self::NoEndpoint => Some(ErrorCode::NoEndpoint),
             Self::QueueFull => Some(ErrorCode::QueueFull),
             Self::QueueTimeout => Some(ErrorCode::QueueTimeout),
             Self::ConnectFailed => Some(ErrorCode::ConnectFailed),
-            Self::TlsFailed => Some(ErrorCode::UpstreamTlsFailed),
+            Self::UpstreamTlsFailed => Some(ErrorCode::UpstreamTlsFailed),
             Self::ConnectTimeout => Some(ErrorCode::ConnectTimeout),
             Self::Overloaded => Some(ErrorCode::Overloaded),
             Self::ShuttingDown => Some(ErrorCode::ShuttingDown),
@@ -122,12 +126,13 @@ impl End {
             Self::HalfCloseTimeout => "half_close_timeout",
             Self::ClientGone => "client_gone",
             Self::BadHello => "bad_hello",
+            Self::TlsFailed => "tls_failed",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
             Self::ConnectFailed => "connect_failed",
-            Self::TlsFailed => "upstream_tls_failed",
+            Self::UpstreamTlsFailed => "upstream_tls_failed",
             Self::ConnectTimeout => "connect_timeout",
             Self::Overloaded => "overloaded",
             Self::EndpointRemoved => "endpoint_removed",

@@ -23,7 +23,7 @@ pub mod trace;
 
 pub use access::{
     ACCESS_BUFFER_BYTES, ACCESS_BUFFERS_MAX, AccessBuffer, AccessLog, AccessRecord, AccessSettings, Field,
-    Fields, SHUTDOWN_FLUSH_MAX, StreamRecord, Transport,
+    Fields, SHUTDOWN_FLUSH_MAX, StreamRecord, TlsRecord, Transport,
 };
 pub use event::{EVENTS_QUEUED_MAX, Format, Level, Log, Value};
 pub use line::FIELD_BYTES_MAX;

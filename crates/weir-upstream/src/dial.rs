@@ -138,7 +138,7 @@ async fn secure(
         TlsFailure::Closed => DialError::Tls(TlsFault::closed()),
         TlsFailure::Io(error) => DialError::Tls(TlsFault::from(&error)),
         TlsFailure::Protocol(error) => DialError::Tls(TlsFault::from(&error)),
-        TlsFailure::NotTls(_) | TlsFailure::TooLong | TlsFailure::GivenUp => {
+        TlsFailure::PlainHttp | TlsFailure::NotTls | TlsFailure::TooLong | TlsFailure::GivenUp => {
             DialError::Tls(TlsFault::not_tls())
         }
     })?;

@@ -67,6 +67,8 @@ pub(crate) struct LimitsPlan {
     pub(crate) base: Limits,
     /// Open client connections; what the descriptor limit allows unless given.
     pub(crate) connections: Option<u32>,
+    /// TLS handshakes with clients that are under way at a time.
+    pub(crate) tls_handshakes: u32,
 }
 
 /// One listener as checked.

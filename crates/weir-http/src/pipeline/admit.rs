@@ -34,7 +34,7 @@ pub(super) fn admit<'a>(
     exchange: &mut Exchange,
     plane: &'a Plane,
 ) -> Result<Admitted<'a>, Reject> {
-    exchange.scheme = connection.client.admitted.listener.scheme;
+    exchange.scheme = connection.client.scheme();
     exchange.persistent = exchange.request.is_persistent();
     exchange.expects_continue = exchange.request.expects_continue();
     let listener = plane.listener(connection.client.admitted.listener.id);
@@ -132,6 +132,9 @@ fn read_target(
     if let Some(authority) = authority {
         let host =
             weir_route::normalize_host(authority, &mut spare).map_err(|error| bad_host(error.to_string()))?;
+        if is_misdirected(connection, host.name) {
+            return Err(Reject::new(ErrorCode::MisdirectedRequest));
+        }
         exchange.host.extend_from_slice(host.name);
         exchange.authority.extend_from_slice(authority);
     }
@@ -151,6 +154,13 @@ fn read_target(
     spare.clear();
     exchange.up = spare;
     Ok(TargetKind::Resource)
+}
+
+/// Whether a connection on which clients prove who they are is used for another host than it was made for: what was
+/// proved to the one was not proved to the other. A client that named none has not named another.
+fn is_misdirected(connection: &Connection, host: &[u8]) -> bool {
+    let facts = connection.client.tls.as_ref().filter(|facts| facts.asks_for_client);
+    facts.and_then(|facts| facts.sni.as_deref()).is_some_and(|name| name.as_bytes() != host)
 }
 
 fn bad_host(detail: impl Into<std::borrow::Cow<'static, str>>) -> Reject {

@@ -15,6 +15,7 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Settles the client, the request id and the trace: before anything is judged, so that errors are logged with them.
 pub(super) fn begin(connection: &Connection, exchange: &mut Exchange, plane: &Plane) {
+    exchange.tls = connection.client.tls.clone();
     let peer = connection.client.peer_ip();
     let fields = &exchange.request.fields;
     exchange.trusted_peer = peer.is_some_and(|peer| plane.trusted.contains(peer));

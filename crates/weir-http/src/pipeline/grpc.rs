@@ -93,6 +93,7 @@ pub(super) const fn status(code: ErrorCode) -> &'static str {
         ErrorCode::NotFound => "5",
         ErrorCode::ClientNotAllowed
         | ErrorCode::OriginNotAllowed
+        | ErrorCode::MisdirectedRequest
         | ErrorCode::AdminHostRefused
         | ErrorCode::AdminOriginRefused => "7",
         ErrorCode::BodyTooLarge
@@ -106,6 +107,8 @@ pub(super) const fn status(code: ErrorCode) -> &'static str {
         | ErrorCode::UnknownProtocol
         | ErrorCode::UnknownVersion => "12",
         ErrorCode::BadRequest
+        | ErrorCode::PlainHttpOnTls
+        | ErrorCode::TlsHandshakeFailed
         | ErrorCode::BadPath
         | ErrorCode::BadHost
         | ErrorCode::HeaderDenied

@@ -50,6 +50,7 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange) {
         body_us: (record.attempts > 0 && record.head_at > record.started)
             .then(|| record.ended_at.saturating_duration_since(record.head_at).as_micros() as u64),
         error: record.error,
+        tls: connection.client.tls.as_ref().map(|facts| facts.record()),
         user_agent: exchange.request.fields.get(weir_wire::http1::Known::UserAgent).unwrap_or_default(),
     });
 }

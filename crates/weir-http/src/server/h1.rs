@@ -10,7 +10,7 @@ use weir_net::{ListenerState, ProxyHeaderFailure, ProxyProtocol, Refusal, Socket
 use weir_wire::http1::{HeadLimits, HeadScanner, RequestError};
 
 use super::closing::Closing;
-use super::{h2, proxy_header};
+use super::{h2, proxy_header, tls};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::pipeline::{self, Next, problem};
@@ -29,9 +29,10 @@ pub fn serve(
     worker: Arc<HttpWorker>,
 ) -> impl Future<Output = ()> + Send {
     worker.base.shared.stats.accepted(worker.base.shard);
+    let has_tls = worker.plane_for(&listener).listener(listener.id).is_some_and(|plan| plan.tls.is_some());
     let admitted = admit(socket, peer, listener, &worker);
     let admitted = admitted.map_err(|turned_away| {
-        turned_away.map(|(socket, refusal)| Box::pin(refuse(socket, refusal, worker)))
+        turned_away.map(|(socket, refusal)| Box::pin(refuse(socket, refusal, has_tls, worker)))
     });
     async move {
         match admitted {
@@ -61,6 +62,12 @@ fn admit(
 async fn converse(mut connection: Box<Connection>) {
     if connection.expects != ProxyProtocol::Off && !Box::pin(proxy_header::read(&mut connection)).await {
         return;
+    }
+    if let Some(tls) = connection.shakes.take() {
+        match Box::pin(tls::secure(connection, tls)).await {
+            Some(secured) => connection = secured,
+            None => return,
+        }
     }
     if connection.io.io().socket.alpn() == Some(Alpn::H2) {
         return Box::pin(switch(connection)).await;
@@ -277,17 +284,21 @@ static REFUSED: LazyLock<Vec<u8>> = LazyLock::new(|| {
     problem::unread(&reject.with_field("retry-after", "1"))
 });
 
-async fn refuse(mut socket: Socket, refusal: Refusal, worker: Arc<HttpWorker>) {
+async fn refuse(socket: Socket, refusal: Refusal, has_tls: bool, worker: Arc<HttpWorker>) {
     worker.base.shared.stats.refused();
     worker.shared.stats.error(worker.base.shard, ErrorCode::Overloaded);
-    if refusal == Refusal::PerIp {
-        // One address at its limit: it gets no more of our time than a close.
-        return;
+    // One address at its limit gets no more of our time than a close, and nobody a handshake to be turned away.
+    if refusal != Refusal::PerIp && !has_tls {
+        turn_away(socket, &REFUSED, &worker).await;
     }
+}
+
+/// Answers somebody whose request is not read, and closes.
+pub(super) async fn turn_away(mut socket: Socket, answer: &[u8], worker: &HttpWorker) {
     let deadline = worker.base.deadlines.deadline();
     deadline.set(Instant::now(), Duration::from_millis(200));
     let mut io_error = false;
-    poll_fn(|cx| match socket.poll_write(cx, &REFUSED) {
+    poll_fn(|cx| match socket.poll_write(cx, answer) {
         Poll::Ready(result) => {
             io_error = result.is_err();
             Poll::Ready(())

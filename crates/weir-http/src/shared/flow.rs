@@ -88,30 +88,10 @@ impl AsyncRead for Flow {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = match &mut self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
-            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, into),
-            socket @ (Socket::Tls(_) | Socket::Stream(_)) => poll_read(socket, cx, into),
-        };
-        ready!(read)?;
+        ready!(self.socket.poll_read_buf(cx, into))?;
         count(&self.pulse.reads);
         self.pulse.read_ms.store(self.pulse.age_ms(Instant::now()), Ordering::Relaxed);
         Poll::Ready(Ok(()))
-    }
-}
-
-/// Reads what waits, where no reading of the kernel tells.
-fn poll_read(socket: &mut Socket, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-    loop {
-        ready!(socket.poll_readable(cx))?;
-        match socket.try_read(into.initialize_unfilled()) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Poll::Ready(Err(error)),
-            Ok(count) => {
-                into.advance(count);
-                return Poll::Ready(Ok(()));
-            }
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use weir_net::{Buffer, Buffers, Socket};
+use weir_net::{BUFFER_BYTES, Buffer, Buffers, LARGE_BUFFER_BYTES, Socket};
 
 /// A socket with the bytes that were read from it and not yet used; holds no buffer while there are none.
 #[derive(Debug)]
@@ -40,6 +40,25 @@ impl Io {
         }
         let buffer = self.buffer.get_or_insert_with(|| buffers.take());
         let result = self.socket.poll_read(cx, buffer);
+        if result.is_pending() || buffer.is_empty() {
+            self.release(buffers);
+        }
+        result
+    }
+
+    /// The same where a long body is copied: reads up to 64 KiB at once. What was read must have been used.
+    pub(crate) fn poll_fill_large(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.socket.poll_readable(cx))?;
+        let buffer = self.buffer.get_or_insert_with(|| buffers.take_large());
+        if buffer.size() < LARGE_BUFFER_BYTES {
+            buffers.put(std::mem::replace(buffer, buffers.take_large()));
+        }
+        // Whole records of TLS, where it is written so.
+        let result = self.socket.poll_read_some(cx, buffer, 4 * BUFFER_BYTES);
         if result.is_pending() || buffer.is_empty() {
             self.release(buffers);
         }

@@ -45,6 +45,8 @@ pub(super) struct ClientRoots {
 pub struct ClientIdentity {
     /// Whose the certificate is, as RFC 4514 writes it; no control characters.
     pub subject: String,
+    /// The first common name in it; empty where there is none.
+    pub common_name: String,
     /// Who issued it.
     pub issuer: String,
     /// The alternative names with their kinds, `DNS:a.example, URI:spiffe://b`.
@@ -93,6 +95,13 @@ impl ClientIdentity {
         let alternatives = alternatives.iter().flat_map(|names| &names.value.general_names);
         Some(Self {
             subject: name::distinguished(parsed.subject()),
+            common_name: parsed
+                .subject()
+                .iter_common_name()
+                .find_map(|name| name.as_str().ok())
+                .filter(|name| !name.contains(char::is_control))
+                .unwrap_or_default()
+                .to_owned(),
             issuer: name::distinguished(parsed.issuer()),
             alternative_names: alternatives.filter_map(name::alternative).collect::<Vec<_>>().join(", "),
             serial: parsed.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rustls::client::UnbufferedClientConnection;
@@ -29,7 +30,7 @@ pub async fn connect(
         UnbufferedClientConnection::new(Arc::clone(&tls.config), name).map_err(TlsFailure::Protocol)?;
     let mut session = Session::Client(session);
     let mut handshake = Handshake::new(socket, None, &worker.spares.buffers);
-    let watch = Watch { worker, deadline, permit: None };
+    let watch = Watch { worker, deadline, permit: None, handle: None, is_hurried: AtomicBool::new(false) };
     handshake.run(&mut session, &watch).await?;
     let facts = TlsFacts::of(session.state());
     Ok(handshake.into_socket(session, facts))

@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use rustls::{CipherSuite, CommonState, HandshakeKind, ProtocolVersion};
 
+use weir_telemetry::TlsRecord;
+
 use super::ClientIdentity;
 
 /// What a handshake has settled.
@@ -17,8 +19,12 @@ pub struct TlsFacts {
     pub sni: Option<Box<str>>,
     /// The protocol that both sides have agreed on.
     pub alpn: Option<Alpn>,
+    /// The same, by its name in ALPN.
+    pub alpn_name: Option<Box<[u8]>>,
     /// What the certificate that was served is called; none on the client's side.
     pub certificate: Option<Arc<str>>,
+    /// Whether the server asks its clients for certificates.
+    pub asks_for_client: bool,
     /// Who the client has proved to be; none where it was not asked, or has shown no certificate.
     pub client: Option<Arc<ClientIdentity>>,
     /// Whether an earlier session went on.
@@ -48,6 +54,19 @@ impl Alpn {
 }
 
 impl TlsFacts {
+    /// What an access line says of it.
+    pub fn record(&self) -> TlsRecord<'_> {
+        let client = self.client.as_deref();
+        TlsRecord {
+            version: self.version,
+            cipher: self.cipher,
+            sni: self.sni.as_deref().unwrap_or_default(),
+            certificate: self.certificate.as_deref().unwrap_or_default(),
+            client_subject: client.map_or("", |client| &client.subject),
+            client_fingerprint: client.map_or("", |client| &client.fingerprint),
+        }
+    }
+
     /// What a finished handshake has settled, but for what only its side knows.
     pub(super) fn of(state: &CommonState) -> Self {
         Self {
@@ -62,7 +81,9 @@ impl TlsFacts {
                 .unwrap_or_default(),
             sni: None,
             alpn: state.alpn_protocol().map(Alpn::from_bytes),
+            alpn_name: state.alpn_protocol().map(Box::from),
             certificate: None,
+            asks_for_client: false,
             client: None,
             resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
         }

@@ -2,7 +2,7 @@ use std::io;
 
 use rustls::{AlertDescription, Error, PeerIncompatible};
 
-use crate::{Buffer, Socket};
+use crate::Socket;
 
 /// Why there is no TLS on a connection.
 #[derive(Debug, thiserror::Error)]
@@ -16,39 +16,33 @@ pub enum TlsFailure {
     /// The connection failed.
     #[error(transparent)]
     Io(io::Error),
-    /// The client speaks something else; what it said is given back with the connection.
+    /// The client began with a request of HTTP/1.
+    #[error("the client speaks HTTP without TLS")]
+    PlainHttp,
+    /// The client speaks something else.
     #[error("the client does not speak TLS")]
-    NotTls(Box<Plaintext>),
+    NotTls,
     /// The peer has sent more than a handshake needs.
     #[error("the handshake is longer than it may be")]
     TooLong,
     /// The peers do not agree, or one of them breaks the rules.
     #[error(transparent)]
     Protocol(Error),
-    /// Too many handshakes were under way, and this was the oldest.
-    #[error("it was given up for another one, as too many handshakes were under way")]
+    /// Too many handshakes were under way, and this was the oldest; or its descriptor was needed.
+    #[error("it was given up for another one, as too many handshakes or connections were open")]
     GivenUp,
     /// The process stops; says nothing about the peer.
     #[error("the gateway stops before the handshake is over")]
     Stopping,
 }
 
-/// A connection on which no TLS was spoken.
+/// A connection whose handshake has failed: the client was told why, where there is an alert for it.
 #[derive(Debug)]
-pub struct Plaintext {
-    /// The connection.
+pub struct Refused {
+    /// Why it has failed.
+    pub failure: TlsFailure,
+    /// The connection, without TLS.
     pub socket: Socket,
-    /// What the client said.
-    pub said: Buffer,
-}
-
-impl Plaintext {
-    /// Whether it begins as a request of HTTP/1 does.
-    pub fn looks_like_http(&self) -> bool {
-        let said = self.said.filled();
-        let method = said.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
-        (2..=16).contains(&method) && said.get(method) == Some(&b' ')
-    }
 }
 
 /// Why handshakes fail: the words used in logs and metrics.
@@ -157,8 +151,8 @@ impl TlsFailure {
         match self {
             Self::TimedOut => FailureReason::Timeout,
             Self::Closed | Self::Io(_) => FailureReason::ClientGone,
-            Self::NotTls(plaintext) if plaintext.looks_like_http() => FailureReason::PlainHttp,
-            Self::NotTls(_) => FailureReason::NotTls,
+            Self::PlainHttp => FailureReason::PlainHttp,
+            Self::NotTls => FailureReason::NotTls,
             Self::TooLong => FailureReason::TooLong,
             Self::Protocol(error) => reason(error),
             Self::GivenUp => FailureReason::GivenUp,

@@ -3,7 +3,9 @@
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use weir_task::Deadline;
 
@@ -11,7 +13,7 @@ use super::facts::TlsFacts;
 use super::handshakes::Permit;
 use super::session::{Bytes, Session, Wish};
 use super::{TlsFailure, TlsStream, served};
-use crate::{BUFFER_BYTES, Buffer, Buffers, Socket, Worker};
+use crate::{BUFFER_BYTES, Buffer, Buffers, ConnectionHandle, Socket, Worker};
 
 /// Most bytes that are received within a handshake: a chain of certificates may be 64 KiB long.
 const HANDSHAKE_BYTES_MAX: usize = 128 << 10;
@@ -31,16 +33,32 @@ pub(super) struct Watch<'w> {
     pub(super) worker: &'w Worker,
     pub(super) deadline: &'w Deadline,
     pub(super) permit: Option<Permit<'w>>,
+    /// Who may ask for the connection's descriptor.
+    pub(super) handle: Option<&'w ConnectionHandle>,
+    /// Whether a client that has said nothing was told to hurry.
+    pub(super) is_hurried: AtomicBool,
 }
 
+/// How long a client that has said nothing may still take once the gateway drains.
+const SILENT_WHILE_DRAINING: Duration = Duration::from_secs(1);
+
 impl Watch<'_> {
+    /// A client that has said nothing does not hold a drain up.
+    pub(super) fn hurry(&self) {
+        if !self.is_hurried.swap(true, Ordering::Relaxed) {
+            self.deadline.set(Instant::now(), SILENT_WHILE_DRAINING);
+        }
+    }
+
     /// Ready when the handshake must not go on; asked whenever it waits.
     pub(super) fn poll_over(&self, cx: &Context<'_>) -> Poll<TlsFailure> {
         // Asked first, so that who gives it up later finds a waker.
         let is_late = self.deadline.is_expired(cx);
         if self.worker.is_stopping() {
             Poll::Ready(TlsFailure::Stopping)
-        } else if self.permit.as_ref().is_some_and(Permit::is_given_up) {
+        } else if self.permit.as_ref().is_some_and(Permit::is_given_up)
+            || self.handle.is_some_and(ConnectionHandle::should_close)
+        {
             Poll::Ready(TlsFailure::GivenUp)
         } else if is_late {
             Poll::Ready(TlsFailure::TimedOut)

@@ -35,7 +35,7 @@ pub use client_auth::{ClientAuthMode, ClientIdentity};
 pub use connect::connect;
 pub use digest::Digest;
 pub use facts::{Alpn, TlsFacts};
-pub use failure::{FailureReason, Plaintext, TlsFailure};
+pub use failure::{FailureReason, Refused, TlsFailure};
 pub use handshakes::{HANDSHAKES_MAX_DEFAULT, Handshakes};
 pub(crate) use provider::provider;
 pub use server::{CertificateTally, Refresh, ServerTls, ServerTlsPlan, TlsVersion};

@@ -1,5 +1,8 @@
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+
+use tokio::io::ReadBuf;
 
 use super::facts::TlsFacts;
 use super::session::{Bytes, Session, Turn, Wish};
@@ -22,7 +25,7 @@ pub struct TlsStream {
     owed: usize,
     reading: Reading,
     writing: Writing,
-    facts: TlsFacts,
+    facts: Arc<TlsFacts>,
 }
 
 /// Most bytes of one write that are encrypted at once.
@@ -65,12 +68,12 @@ impl TlsStream {
             owed: 0,
             reading: Reading::Open,
             writing: Writing::Open,
-            facts,
+            facts: Arc::new(facts),
         }
     }
 
     /// What the handshake has settled.
-    pub fn facts(&self) -> &TlsFacts {
+    pub fn facts(&self) -> &Arc<TlsFacts> {
         &self.facts
     }
 
@@ -97,29 +100,63 @@ impl TlsStream {
         buffer: &mut Buffer,
         max: usize,
     ) -> Poll<io::Result<usize>> {
-        if !ready!(self.poll_plain(cx))? {
-            return Poll::Ready(Ok(0));
-        }
         let mut count = 0;
         loop {
-            count += self.take_plain(buffer, max - count);
-            let is_full = count == max || buffer.room().is_empty();
-            // What fails behind this is told by the next call.
-            if is_full || !self.understand().unwrap_or(false) {
+            if count == max || buffer.room().is_empty() {
                 return Poll::Ready(Ok(count));
             }
+            if self.has_plain() {
+                count += self.take_plain(buffer, max - count);
+            } else if self.is_fresh {
+                let has_room = max - count >= BUFFER_BYTES && buffer.room().len() >= BUFFER_BYTES;
+                match if has_room { self.understand_into(buffer) } else { self.understand().map(|_| 0) } {
+                    Ok(taken) => count += taken,
+                    // What fails behind this is told by the next call.
+                    Err(_) if count > 0 => return Poll::Ready(Ok(count)),
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            } else if count > 0 || self.is_over()? {
+                return Poll::Ready(Ok(count));
+            } else {
+                ready!(self.poll_receive(cx))?;
+            }
         }
+    }
+
+    pub(crate) fn poll_read_buf(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.poll_readable(cx))?;
+        while self.has_plain() && into.remaining() > 0 {
+            if let Some(plain) = &mut self.bytes.plain {
+                let count = plain.filled().len().min(into.remaining());
+                into.put_slice(&plain.filled()[..count]);
+                plain.consume(count);
+            }
+            if !self.has_plain() && self.understand().is_err() {
+                // Told by the next call.
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Waits until there is something to take, the end, or an error: what the session says to itself, as a new ticket,
     /// is none of them.
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_plain(cx).map_ok(|_| ())
+        loop {
+            if self.found()?.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_receive(cx))?;
+        }
     }
 
     /// Reads without waiting, and without a system call where the runtime has not heard of anything to read.
     pub(crate) fn try_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let found = self.try_plain(|socket, room| socket.try_read(room))?;
+        let found = self.try_plain(Socket::try_read)?;
         if !found {
             return Ok(0);
         }
@@ -127,7 +164,6 @@ impl TlsStream {
         let count = plain.filled().len().min(bytes.len());
         bytes[..count].copy_from_slice(&plain.filled()[..count]);
         plain.consume(count);
-        self.put_plain();
         Ok(count)
     }
 
@@ -187,37 +223,29 @@ impl TlsStream {
         self.socket.poll_shutdown(cx)
     }
 
-    /// Ready when there is something to take, or with false at the end.
-    fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        loop {
-            if let Some(found) = self.found()? {
-                return Poll::Ready(Ok(found));
-            }
-            if self.owed == 0 && self.bytes.outgoing.is_some() {
-                // What the session has to say by itself; the rest of it goes with the next write.
-                let _waits = self.poll_flush(cx);
-            }
-            match self.socket.poll_readable(cx) {
-                Poll::Ready(readable) => readable?,
-                Poll::Pending => {
-                    self.stow();
-                    return Poll::Pending;
-                }
-            }
-            self.make_room()?;
-            let received = self.bytes.received.as_mut().expect("just made");
-            let room = received.room().len();
-            match self.socket.poll_read(cx, received) {
-                Poll::Ready(read) => self.took(room, read?),
-                Poll::Pending => {
-                    self.stow();
-                    return Poll::Pending;
-                }
-            }
+    /// Reads more records; nothing is held while none come.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.owed == 0 && self.bytes.outgoing.is_some() {
+            // What the session has to say by itself; the rest of it goes with the next write.
+            let _waits = self.poll_flush(cx);
         }
+        let Poll::Ready(readable) = self.socket.poll_readable(cx) else {
+            self.stow();
+            return Poll::Pending;
+        };
+        readable?;
+        self.make_room()?;
+        let received = self.bytes.received.as_mut().expect("just made");
+        let room = received.room().len();
+        let Poll::Ready(read) = self.socket.poll_read(cx, received) else {
+            self.stow();
+            return Poll::Pending;
+        };
+        self.took(room, read?);
+        Poll::Ready(Ok(()))
     }
 
-    /// The same without waiting, by `receive`.
+    /// Looks for something to take without waiting, reading by `receive`; false at the end.
     fn try_plain(
         &mut self,
         receive: impl Fn(&mut Socket, &mut [u8]) -> io::Result<usize>,
@@ -245,13 +273,30 @@ impl TlsStream {
 
     /// Whether there is something to take, false at the end; none where that is not known without reading.
     fn found(&mut self) -> io::Result<Option<bool>> {
-        self.put_plain();
-        if self.bytes.plain.is_some() || self.understand()? {
-            return Ok(Some(true));
+        while !self.has_plain() {
+            if !self.is_fresh {
+                return Ok(self.is_over()?.then_some(false));
+            }
+            self.understand()?;
         }
+        Ok(Some(true))
+    }
+
+    /// Whether something was understood and not yet taken; a record without content is nothing.
+    fn has_plain(&mut self) -> bool {
+        if self.bytes.plain.as_ref().is_some_and(Buffer::is_empty)
+            && let Some(plain) = self.bytes.plain.take()
+        {
+            self.bytes.buffers.put(plain);
+        }
+        self.bytes.plain.is_some()
+    }
+
+    /// Whether nothing more will come.
+    fn is_over(&self) -> io::Result<bool> {
         match self.reading {
-            Reading::Open => Ok(None),
-            Reading::Ended => Ok(Some(false)),
+            Reading::Open => Ok(false),
+            Reading::Ended => Ok(true),
             Reading::Truncated => Err(io::ErrorKind::UnexpectedEof.into()),
             Reading::Broken => Err(io::ErrorKind::InvalidData.into()),
         }
@@ -268,23 +313,31 @@ impl TlsStream {
         }
     }
 
-    /// Lets the session work on what came; whether there is something to take.
-    fn understand(&mut self) -> io::Result<bool> {
-        while self.is_fresh {
-            match self.session.run(&mut self.bytes, Wish::Read) {
-                Ok(Turn::Plain) => {
-                    // A record without content is none.
-                    self.put_plain();
-                    if self.bytes.plain.is_some() {
-                        return Ok(true);
-                    }
-                }
-                Ok(Turn::PeerClosed | Turn::Closed) => self.ended(),
-                Ok(Turn::Blocked | Turn::Done) => self.is_fresh = false,
-                Err(error) => return Err(self.broken(&error)),
+    /// Lets the session work on one record, or on as many as belong together.
+    fn understand(&mut self) -> io::Result<()> {
+        match self.session.run(&mut self.bytes, Wish::Read) {
+            Ok(Turn::Plain) => Ok(()),
+            Ok(Turn::PeerClosed | Turn::Closed) => {
+                self.ended();
+                Ok(())
             }
+            Ok(Turn::Blocked | Turn::Done) => {
+                self.is_fresh = false;
+                Ok(())
+            }
+            Err(error) => Err(self.broken(&error)),
         }
-        Ok(false)
+    }
+
+    /// The same, its content straight behind what is in `buffer`, which has room for a record; how much that was.
+    fn understand_into(&mut self, buffer: &mut Buffer) -> io::Result<usize> {
+        let before = buffer.filled().len();
+        self.bytes.plain = Some(std::mem::replace(buffer, Buffer::exact(&[])));
+        let understood = self.understand();
+        if let Some(lent) = self.bytes.plain.take() {
+            *buffer = lent;
+        }
+        understood.map(|()| buffer.filled().len() - before)
     }
 
     /// The peer has said its last word; what stands behind it is to be ignored (RFC 8446, section 6.1).
@@ -378,7 +431,6 @@ impl TlsStream {
         if buffer.is_empty() && filled <= max && buffer.size() == plain.size() {
             // The buffers change places, and nothing is copied.
             std::mem::swap(buffer, plain);
-            self.put_plain();
             return filled;
         }
         let room = buffer.room();
@@ -386,7 +438,6 @@ impl TlsStream {
         room[..count].copy_from_slice(&plain.filled()[..count]);
         buffer.advance(count);
         plain.consume(count);
-        self.put_plain();
         count
     }
 
@@ -413,19 +464,12 @@ impl TlsStream {
     /// Holds no more memory than what was received needs.
     fn stow(&mut self) {
         shrink(&mut self.bytes.received, &self.bytes.buffers);
+        self.has_plain();
     }
 
     fn put_received(&mut self) {
         if let Some(received) = self.bytes.received.take() {
             self.bytes.buffers.put(received);
-        }
-    }
-
-    fn put_plain(&mut self) {
-        if self.bytes.plain.as_ref().is_some_and(Buffer::is_empty)
-            && let Some(plain) = self.bytes.plain.take()
-        {
-            self.bytes.buffers.put(plain);
         }
     }
 }

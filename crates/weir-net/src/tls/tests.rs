@@ -80,9 +80,9 @@ async fn serve(
     deadline: &Deadline,
     socket: UnixStream,
     parties: &Parties,
-) -> Result<Socket, TlsFailure> {
+) -> Result<Socket, Refused> {
     let (incoming, config) = (Socket::Unix(socket).into(), Arc::clone(&parties.server));
-    accept_with(worker, deadline, incoming, config, Duration::from_secs(10)).await
+    accept_with(worker, deadline, incoming, config, false, Duration::from_secs(10)).await
 }
 
 /// A server's and a client's end, their handshake done.
@@ -242,7 +242,7 @@ async fn shaken_with_a_peer(parties: &Parties) -> (Socket, rustls::ClientConnect
     });
     let worker = worker();
     let deadline = worker.deadlines.deadline();
-    let server = serve(&worker, &deadline, near, &parties).await.unwrap();
+    let server = serve(&worker, &deadline, near, parties).await.unwrap();
     let (client, far) = peer.await.unwrap();
     far.set_nonblocking(true).unwrap();
     (server, client, far)
@@ -369,18 +369,15 @@ async fn refused(said: &[u8], parties: &Parties) -> TlsFailure {
     let worker = worker();
     let deadline = worker.deadlines.deadline();
     far.write_all(said).await.unwrap();
-    let failure = serve(&worker, &deadline, near, &parties).await.unwrap_err();
+    let failure = serve(&worker, &deadline, near, parties).await.unwrap_err().failure;
     assert_eq!(worker.shared.stats.tls.failures(failure.reason()), 1);
     assert_eq!(worker.shared.stats.tls.handshakes.open(), 0);
     failure
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_given_back_with_what_it_said() {
-    let failure = refused(b"GET / HTTP/1.1\r\n\r\n", &tls13()).await;
-    assert_eq!(failure.reason(), FailureReason::PlainHttp);
-    let TlsFailure::NotTls(plaintext) = failure else { panic!("{failure:?}") };
-    assert_eq!(plaintext.said.filled(), b"GET / HTTP/1.1\r\n\r\n");
+async fn what_is_no_tls_is_told_apart() {
+    assert_eq!(refused(b"GET / HTTP/1.1\r\n\r\n", &tls13()).await.reason(), FailureReason::PlainHttp);
     assert_eq!(refused(b"SSH-2.0-x\r\n", &tls13()).await.reason(), FailureReason::NotTls);
 }
 
@@ -414,7 +411,7 @@ async fn the_oldest_handshake_gives_way() {
         Poll::Ready(())
     })
     .await;
-    assert_eq!(older.await.unwrap_err().reason(), FailureReason::GivenUp);
+    assert_eq!(older.await.unwrap_err().failure.reason(), FailureReason::GivenUp);
     drop(newer);
     assert_eq!(worker.shared.stats.tls.handshakes.open(), 0);
 }
@@ -431,6 +428,6 @@ async fn versions_that_do_not_meet_are_told_apart_from_other_failures() {
         serve(&worker, &here, near, &new),
         connect(&worker, &there, limit, Socket::Unix(far), &old.client, name),
     );
-    assert_eq!(server.unwrap_err().reason(), FailureReason::Version);
+    assert_eq!(server.unwrap_err().failure.reason(), FailureReason::Version);
     assert!(matches!(client, Err(TlsFailure::Protocol(rustls::Error::AlertReceived(_)))));
 }

@@ -6,12 +6,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use weir_base::ByteSize;
-use weir_net::tls::Alpn;
+use weir_net::tls::{Alpn, TlsFacts};
 use weir_net::{Relay, Socket};
 use weir_upstream::{
     Dial, DialError, Endpoint, Lease, Outcome, PickError, PickRequest, Speaks, Tried, Upstream, dial,
 };
-use weir_wire::proxy_protocol::{Tlv, Tlvs, write_v1, write_v2};
+use weir_wire::proxy_protocol::{TlsTold, Tlv, Tlvs, write_v1, write_v2};
 
 use super::connection::Connection;
 use super::opening::{Silence, poll_more};
@@ -68,7 +68,7 @@ pub(super) async fn connect(
             Err(error) => {
                 last = match error {
                     DialError::Failed(_) => End::ConnectFailed,
-                    DialError::Tls(_) => End::TlsFailed,
+                    DialError::Tls(_) => End::UpstreamTlsFailed,
                     DialError::TimedOut => End::ConnectTimeout,
                     DialError::OutOfDescriptors => return Err(End::Overloaded),
                     DialError::Stopping => return Err(End::ShuttingDown),
@@ -221,11 +221,27 @@ fn introduction(connection: &Connection, version: SendProxyProtocol) -> Vec<u8> 
     } else {
         let tlvs = declared.map_or(&[][..], |declared| &declared.tlvs);
         let tlvs = Tlvs::new(tlvs).map_while(Result::ok);
-        let tlvs: Vec<Tlv> = tlvs.filter(|tlv| tlv.kind != CHECKSUM).collect();
+        let told = connection.client.tls().map(|facts| told(facts));
+        let ssl = told.as_ref().map(TlsTold::ssl).unwrap_or_default();
+        // What the client has settled with us stands in the place of what it has settled with somebody before.
+        let ours: Vec<Tlv> = told.iter().flat_map(|told| told.tlvs(&ssl)).collect();
+        let is_kept =
+            |tlv: &Tlv<'_>| tlv.kind != CHECKSUM && (told.is_none() || !TlsTold::KINDS.contains(&tlv.kind));
+        let tlvs: Vec<Tlv> = tlvs.filter(is_kept).chain(ours).collect();
         // What came in a header without addresses may not fit beside them: the addresses matter more.
         if write_v2(endpoints, &tlvs, &mut header).is_err() {
             write_v2(endpoints, &[], &mut header).expect("a header without TLVs is short");
         }
     }
     header
+}
+
+fn told(facts: &TlsFacts) -> TlsTold<'_> {
+    TlsTold {
+        version: facts.version,
+        cipher: facts.cipher,
+        server_name: facts.sni.as_deref().unwrap_or_default(),
+        alpn: facts.alpn_name.as_deref().unwrap_or_default(),
+        client: facts.client.as_deref().map(|client| &*client.common_name),
+    }
 }

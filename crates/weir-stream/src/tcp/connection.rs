@@ -85,6 +85,12 @@ impl Connection {
         }))
     }
 
+    /// The name that the client asked for, of us or of whom its bytes go to.
+    pub(super) fn sni(&self) -> &str {
+        let ours = self.client.tls().and_then(|facts| facts.sni.as_deref());
+        ours.or(self.sni.as_deref()).unwrap_or_default()
+    }
+
     /// The client's address; none on unix sockets.
     pub(super) fn client_ip(&self) -> Option<IpAddr> {
         self.peer.map(|peer| peer.ip().to_canonical())
@@ -115,7 +121,7 @@ impl Connection {
         access.push_stream(&StreamRecord {
             timestamp_us,
             level: end.level(),
-            transport: Transport::Tcp { sni: self.sni.as_deref().unwrap_or_default().as_bytes() },
+            transport: Transport::Tcp { sni: self.sni().as_bytes() },
             listener: &self.admitted.listener.name,
             upstream: self.upstream.as_deref().unwrap_or_default(),
             endpoint: self.endpoint.as_deref().unwrap_or_default(),
@@ -126,6 +132,7 @@ impl Connection {
             duration,
             connect_us: self.connect_time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
             end: end.as_str(),
+            tls: self.client.tls().map(|facts| facts.record()),
             error: end.error().map_or("", ErrorCode::as_str),
         });
     }

@@ -5,6 +5,7 @@ mod connection;
 mod opening;
 mod relay;
 pub mod routes;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,12 +32,16 @@ pub fn serve(
     worker.base.shared.stats.accepted(worker.base.shard);
     let admitted = admit(socket, peer, listener, worker);
     async move {
-        let Some((mut connection, opening)) = admitted else { return };
+        let Some((connection, opening)) = admitted else { return };
         // Boxed, and gone once the two sides are joined: what is idle then is the relay alone.
-        match Box::pin(open(&mut connection, opening)).await {
+        let (mut connection, opened) = Box::pin(open(connection, opening)).await;
+        match opened {
             Opened::Joined(joined) => relay::relay(connection, joined).await,
             Opened::Ended(end) => {
-                connection.client.reset_on_close();
+                // One whose handshake has failed is told why, which a reset might overtake.
+                if end != End::TlsFailed {
+                    connection.client.reset_on_close();
+                }
                 connection.record(end, Default::default());
             }
             Opened::NotAClient => {}
@@ -82,30 +87,35 @@ enum Opened {
 }
 
 /// Everything before the relay: who connects, where to, and the connection to there.
-async fn open(connection: &mut Connection, opening: Opening) -> Opened {
+async fn open(mut connection: Box<Connection>, opening: Opening) -> (Box<Connection>, Opened) {
     let listener: &TcpListener = &opening.listener;
     // Who has said nothing yet is the first to go where room is needed.
     let begun = connection.worker.base.age_ms(connection.started);
     connection.admitted.set_idle(Some(begun));
-    if !opening::proxy_header(connection, &opening).await {
+    if !opening::proxy_header(&mut connection, &opening).await {
         connection.put_ahead();
         connection.client.reset_on_close();
-        return Opened::NotAClient;
+        return (connection, Opened::NotAClient);
     }
-    let upstream = match opening::choose(connection, listener).await {
-        Ok(upstream) => upstream,
-        Err(end) => {
-            connection.put_ahead();
-            return Opened::Ended(end);
+    if let Some(tls) = &listener.tls {
+        let (secured, result) = tls::secure(connection, tls).await;
+        connection = secured;
+        if let Err(end) = result {
+            return (connection, Opened::Ended(end));
         }
-    };
+    }
+    let joined = join(&mut connection, listener).await;
+    let opened = joined.map_or_else(Opened::Ended, Opened::Joined);
+    if matches!(opened, Opened::Ended(_)) {
+        connection.put_ahead();
+    }
+    (connection, opened)
+}
+
+/// Finds out where a client is to go, and connects to there.
+async fn join(connection: &mut Connection, listener: &TcpListener) -> Result<Box<Joined>, End> {
+    let upstream = opening::choose(connection, listener).await?;
     connection.admitted.set_idle(None);
     connection.upstream = Some(Arc::clone(upstream.name()));
-    match connect::connect(connection, listener, upstream).await {
-        Ok(joined) => Opened::Joined(joined),
-        Err(end) => {
-            connection.put_ahead();
-            Opened::Ended(end)
-        }
-    }
+    connect::connect(connection, listener, upstream).await
 }

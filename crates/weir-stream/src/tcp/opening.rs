@@ -158,6 +158,11 @@ pub(super) async fn choose<'l>(
     if listener.targets.is_empty() {
         return otherwise(End::NoRoute);
     }
+    if let Some(facts) = connection.client.tls() {
+        // The handshake has told what is otherwise read ahead.
+        let place = listener.routes.lookup(facts.sni.as_deref(), facts.alpn_name.as_deref().into_iter());
+        return place.map_or_else(|| otherwise(End::NoRoute), |place| Ok(&listener.targets[place]));
+    }
     let mut joined = Vec::new();
     let found = poll_fn(|cx| {
         loop {

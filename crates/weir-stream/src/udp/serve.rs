@@ -232,6 +232,7 @@ impl Witness for LogWitness {
             bytes_out: ended.bytes_out,
             duration: ended.duration,
             connect_us: None,
+            tls: None,
             end: ended.end.as_str(),
             error: ended.end.error().map_or("", ErrorCode::as_str),
         });

@@ -41,6 +41,11 @@ fields! {
     ClientIp = "client_ip";
     Protocol = "protocol";
     Sni = "sni";
+    TlsVersion = "tls_version";
+    TlsCipher = "tls_cipher";
+    TlsCertificate = "tls_certificate";
+    ClientCertSubject = "client_cert_subject";
+    ClientCertFingerprint = "client_cert_fingerprint";
     BytesIn = "bytes_in";
     BytesOut = "bytes_out";
     DatagramsIn = "datagrams_in";
@@ -57,7 +62,7 @@ fields! {
 
 /// A set of [`Field`]s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fields(u32);
+pub struct Fields(u64);
 
 /// Writes each field that is wanted: its key, then what stands behind the arrow. A macro, so that all of it is one run
 /// of code with constant keys.
@@ -80,12 +85,12 @@ impl Fields {
     /// With one more.
     #[must_use]
     pub const fn with(self, field: Field) -> Self {
-        Self(self.0 | 1 << field as u8)
+        Self(self.0 | 1 << field as u64)
     }
 
     /// Whether the field is in the set.
     pub const fn contains(self, field: Field) -> bool {
-        self.0 & 1 << field as u8 != 0
+        self.0 & 1 << field as u64 != 0
     }
 
     /// The set of the fields named; the common ones may be named too.

@@ -2,6 +2,7 @@ mod buffer;
 mod field;
 mod record;
 mod stream;
+mod tls;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +15,7 @@ pub use buffer::{ACCESS_BUFFER_BYTES, AccessBuffer};
 pub use field::{Field, Fields};
 pub use record::AccessRecord;
 pub use stream::{StreamRecord, Transport};
+pub use tls::TlsRecord;
 
 use crate::sink::{Sink, Writer};
 use crate::{Collect, Counter, Exposition, Format, Kind, Level, Log, Value};

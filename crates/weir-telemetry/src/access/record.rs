@@ -4,7 +4,7 @@ use std::time::Duration;
 use weir_base::ErrorCode;
 
 use super::field::write_fields;
-use super::{AccessSettings, Field};
+use super::{AccessSettings, Field, TlsRecord};
 use crate::line::Line;
 use crate::pen::Pen;
 use crate::{Format, Level};
@@ -61,6 +61,8 @@ pub struct AccessRecord<'a> {
     pub error: Option<ErrorCode>,
     /// The client's `User-Agent`.
     pub user_agent: &'a [u8],
+    /// Of the client's connection; none without TLS.
+    pub tls: Option<TlsRecord<'a>>,
 }
 
 impl AccessRecord<'_> {
@@ -90,6 +92,7 @@ impl AccessRecord<'_> {
         body_us: None,
         error: None,
         user_agent: b"",
+        tls: None,
     };
 
     /// Whether it is logged whatever the sampling: a status from 400 on, none at all, or an error of ours.
@@ -132,6 +135,12 @@ impl AccessRecord<'_> {
             Attempts => line.number(u64::from(self.attempts)),
             ClientIp => line.address(self.client_ip),
             Protocol => line.name(self.protocol.as_bytes()),
+        }
+        if let Some(tls) = &self.tls {
+            write_fields! { line, settings.fields; Sni => line.text(tls.sni.as_bytes()), }
+            line = tls.write(settings.fields, line)?;
+        }
+        write_fields! { line, settings.fields;
             BytesIn => line.number(self.bytes_in),
             BytesOut => line.number(self.bytes_out),
             DurationMs => line.millis(self.duration.as_micros() as u64),

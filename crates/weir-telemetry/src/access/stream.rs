@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::field::write_fields;
-use super::{AccessSettings, Field};
+use super::{AccessSettings, Field, TlsRecord};
 use crate::line::Line;
 use crate::pen::Pen;
 use crate::{Format, Level};
@@ -37,6 +37,8 @@ pub struct StreamRecord<'a> {
     pub connect_us: Option<u64>,
     /// Who ended it and how: a word of our own, such as `client_closed`.
     pub end: &'static str,
+    /// Of the client's connection; none without TLS, or where it is passed on as it is.
+    pub tls: Option<TlsRecord<'a>>,
     /// What went wrong; empty where nothing did. Whatever has one is logged, whatever the sampling.
     pub error: &'a str,
 }
@@ -74,6 +76,7 @@ impl StreamRecord<'_> {
         duration: Duration::ZERO,
         connect_us: None,
         end: "",
+        tls: None,
         error: "",
     };
 
@@ -113,6 +116,9 @@ impl StreamRecord<'_> {
         }
         if let Transport::Tcp { sni } = self.transport {
             write_fields! { line, settings.fields; Sni => line.text(sni), }
+        }
+        if let Some(tls) = &self.tls {
+            line = tls.write(settings.fields, line)?;
         }
         write_fields! { line, settings.fields;
             BytesIn => line.number(self.bytes_in),

@@ -4,6 +4,7 @@
 //! configuration and the peer's address that a header may be believed; nothing here can tell. A CRC32c TLV is
 //! not verified: TCP has its own checksum, and who could change the header could change the sum too.
 
+mod tls;
 mod tlv;
 mod v1;
 mod v2;
@@ -14,6 +15,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+pub use tls::TlsTold;
 pub use tlv::{Tlv, TlvError, Tlvs};
 pub use v1::LINE_BYTES_MAX;
 pub use v2::HEADER_BYTES_MAX;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use weir_base::format_duration;
-use weir_http::{Limits, Timeouts};
+use weir_http::Timeouts;
 use weir_net::ProxyProtocol;
 use weir_route::{EncodedSlashes, ValueTest};
 use weir_telemetry::{Field, Sink};
@@ -16,7 +16,7 @@ use weir_upstream::{
 
 use super::secret::{STARS, is_secret, without_secrets};
 use super::{policy, stream, view};
-use crate::plan::{ActionPlan, AdminPlan, ListenerPlan, LogPlan, RootPlan, TakesPlan};
+use crate::plan::{ActionPlan, AdminPlan, LimitsPlan, ListenerPlan, LogPlan, RootPlan, TakesPlan};
 
 /// The whole configuration in the words of the language.
 pub(super) fn show(plan: &RootPlan) -> Value {
@@ -41,7 +41,7 @@ pub(super) fn show(plan: &RootPlan) -> Value {
         "workers": plan.workers,
         "trusted_proxies": plan.trusted_proxies.networks().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "timeouts": timeouts(&plan.timeouts),
-        "limits": limits(&plan.limits.base, plan.limits.connections),
+        "limits": limits(&plan.limits),
         "listeners": listeners,
         "routes": routes,
         "upstreams": upstreams,
@@ -236,13 +236,14 @@ fn timeouts(plan: &Timeouts) -> Value {
     })
 }
 
-fn limits(plan: &Limits, connections: Option<u32>) -> Value {
+fn limits(plan: &LimitsPlan) -> Value {
     json!({
-        "header_bytes": plan.header_bytes,
-        "headers": plan.headers,
-        "connections": connections,
-        "connections_per_ip": plan.connections_per_ip,
-        "requests_per_connection": plan.requests_per_connection,
+        "header_bytes": plan.base.header_bytes,
+        "headers": plan.base.headers,
+        "connections": plan.connections,
+        "connections_per_ip": plan.base.connections_per_ip,
+        "tls_handshakes": plan.tls_handshakes,
+        "requests_per_connection": plan.base.requests_per_connection,
     })
 }
 

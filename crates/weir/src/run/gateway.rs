@@ -119,6 +119,7 @@ impl Gateway {
         let stream = Arc::new(Live::new(stream));
         let former = Arc::new(FormerPlanes::default());
         let connections = ConnectionStats::new(workers + 1);
+        connections.tls.handshakes.set_max(plan.limits.tls_handshakes);
         let shared = WorkerShared::new(Arc::clone(&connections), log.clone());
         let mut threads = Vec::new();
         for index in 0..workers {
@@ -223,6 +224,7 @@ impl Gateway {
         // Who still speaks to a listener that goes finds what it was promised by.
         self.former.keep(state.listeners.retire_unwanted(&plan.listeners), &previous);
         // Published before new listeners accept: their first request must find its routes.
+        self.connections.tls.handshakes.set_max(plan.limits.tls_handshakes);
         self.live.publish(plane);
         self.stream.publish(stream);
         state.listeners.start(listening, &plan.listeners, &state.threads, &self.log);

@@ -2,6 +2,7 @@
 
 use weir_config::{Key, Object, Problems, Section, Shape};
 use weir_http::{Limits, Timeouts};
+use weir_net::tls::HANDSHAKES_MAX_DEFAULT;
 
 use crate::plan::LimitsPlan;
 
@@ -70,6 +71,12 @@ pub(super) static LIMITS: Object = Object::new(
             "Open connections of one client address, of IPv6 a /64; none by default.",
         ),
         Key::new(
+            "tls_handshakes",
+            Shape::Integer { min: 1, max: 1_000_000 },
+            "TLS handshakes with clients that are under way at a time; the oldest gives way to the newest.",
+        )
+        .default("1024"),
+        Key::new(
             "requests_per_connection",
             Shape::Integer { min: 1, max: i64::MAX },
             "Requests on one connection, after which it is closed; none by default.",
@@ -96,7 +103,8 @@ pub(super) fn header_bytes(root: &Section) -> usize {
 
 pub(super) fn limits(root: &Section, problems: &Problems) -> LimitsPlan {
     let Some(section) = root.object("limits", &LIMITS, problems) else {
-        return LimitsPlan { base: Limits::default(), connections: None };
+        let tls_handshakes = HANDSHAKES_MAX_DEFAULT;
+        return LimitsPlan { base: Limits::default(), connections: None, tls_handshakes };
     };
     let base = Limits {
         header_bytes: usize::try_from(section.size("header_bytes").bytes()).unwrap_or(usize::MAX),
@@ -105,5 +113,6 @@ pub(super) fn limits(root: &Section, problems: &Problems) -> LimitsPlan {
         requests_per_connection: section.opt_integer("requests_per_connection"),
         ..Limits::default()
     };
-    LimitsPlan { base, connections: section.opt_integer("connections") }
+    let tls_handshakes = section.integer("tls_handshakes");
+    LimitsPlan { base, connections: section.opt_integer("connections"), tls_handshakes }
 }

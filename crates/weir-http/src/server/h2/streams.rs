@@ -60,6 +60,7 @@ impl Streams {
                 now: Instant::now(),
                 patience,
                 expects: ProxyProtocol::Off,
+                shakes: None,
             },
             count: Arc::clone(&self.count),
         };
