@@ -25,7 +25,7 @@ fn start() -> (Origin, Gateway) {
 /// The next data of a stream.
 fn said(client: &mut RawH2, stream: u32) -> Vec<u8> {
     loop {
-        let frame = client.frame_of(stream).unwrap();
+        let frame = client.frame_of(stream).expect("the stream goes on");
         match frame.kind {
             kind::DATA if !frame.payload.is_empty() => return frame.payload,
             kind::DATA | kind::HEADERS | kind::WINDOW_UPDATE => {}
