@@ -28,6 +28,7 @@ mod h2_downgrade;
 mod h2_requests;
 mod h2_upstream_websocket;
 mod h2_upstreams;
+mod h2_websocket;
 mod health;
 mod limits;
 mod logging;
