@@ -110,6 +110,7 @@ impl ForwardError {
             }
             OpenError::Dial(DialError::Tls(fault)) => Self::Tls(fault.clone()),
             OpenError::Dial(DialError::TimedOut) => Self::ConnectTimeout,
+            OpenError::Dial(DialError::Tunnel(refusal)) => Self::Tunnel(*refusal),
             OpenError::Dial(DialError::OutOfDescriptors) => Self::OutOfDescriptors,
             OpenError::Dial(DialError::Stopping) => Self::ShuttingDown,
         }

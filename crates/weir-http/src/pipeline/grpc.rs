@@ -116,7 +116,11 @@ pub(super) const fn status(code: ErrorCode) -> &'static str {
         | ErrorCode::Internal
         | ErrorCode::UpstreamMalformed
         | ErrorCode::UpgradeFailed => "13",
+        ErrorCode::AgentConnected => "6",
         ErrorCode::ConnectFailed
+        | ErrorCode::AgentOffline
+        | ErrorCode::AgentLost
+        | ErrorCode::AgentRefused
         | ErrorCode::UpstreamTlsFailed
         | ErrorCode::ConnectTimeout
         | ErrorCode::UpstreamClosed

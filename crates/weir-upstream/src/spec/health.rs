@@ -138,8 +138,10 @@ pub(super) fn decode(upstream: &Section, endpoints: &[EndpointPlan], problems: &
         None if health.node("passive").is_some() => None,
         None => Some(PassivePlan::default()),
     };
-    let active =
-        health.object("active", &ACTIVE, problems).map(|active| active_plan(&active, endpoints, problems));
+    let active = health.object("active", &ACTIVE, problems).map(|active| {
+        refuse_agents(active.this(), endpoints, problems);
+        active_plan(&active, endpoints, problems)
+    });
     HealthPlan { active, passive }
 }
 
@@ -175,6 +177,16 @@ fn active_plan(active: &Section, endpoints: &[EndpointPlan], problems: &Problems
             }
             None => CheckPlan::Http(settings.http_check()),
         },
+    }
+}
+
+/// Whether an agent is there, its session says.
+fn refuse_agents(active: &Node, endpoints: &[EndpointPlan], problems: &Problems) {
+    let is_agent = |endpoint: &&EndpointPlan| matches!(endpoint.target, Target::Address(Address::Tunnel(_)));
+    if let Some(endpoint) = endpoints.iter().find(is_agent) {
+        let message = format!("active checks of agents such as `{}` are not there yet", endpoint.target);
+        let problem = Problem::error(Code::NOT_YET, active, message);
+        problems.push(problem.help("remove `active`: an agent without a session is passed over at once"));
     }
 }
 

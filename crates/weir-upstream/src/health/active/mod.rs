@@ -79,5 +79,6 @@ async fn dial(address: &Address) -> Result<Box<dyn Stream>, Fault> {
     Ok(match address {
         Address::Tcp(address) => Box::new(TcpStream::connect(address).await.map_err(refused)?),
         Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(refused)?),
+        Address::Tunnel(_) => return Err(Fault::early("an agent is not checked")),
     })
 }
