@@ -36,6 +36,7 @@ mod timeouts;
 mod tls;
 mod tls_http;
 mod tls_tcp;
+mod tunnel;
 mod udp;
 mod udp_addresses;
 mod udp_dns;
