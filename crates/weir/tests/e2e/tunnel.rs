@@ -81,7 +81,7 @@ fn requests_reach_a_service_behind_an_agent_with_their_bodies() {
         let body: Vec<u8> = (0..size).map(|at| (at * 7) as u8).collect();
         client.send(format!("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: {size}\r\n\r\n"));
         client.send(&body);
-        let response = client.response("POST");
+        let response = client.response();
         assert_eq!(response.status, 200);
         assert!(response.body == body, "{size}");
     }
@@ -92,12 +92,12 @@ fn requests_reach_a_service_behind_an_agent_with_their_bodies() {
 fn an_agent_that_is_not_there_is_told_from_one_that_was_lost_or_has_no_service() {
     let relay = relay();
     let offline = relay.get("/");
-    Problem::of(&offline).is(503, "agent-offline");
-    assert_eq!(offline.fields.get("retry-after"), Some("5"));
+    Problem::expect(&offline, 503, "agent-offline");
+    assert_eq!(offline.field("retry-after"), Some("5"));
 
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let agent = Agent::start(&relay, closed);
-    Problem::of(&relay.get("/")).is(502, "agent-refused");
+    Problem::expect(&relay.get("/"), 502, "agent-refused");
     drop(agent);
     gone(&relay);
 
@@ -112,7 +112,7 @@ fn an_agent_that_is_not_there_is_told_from_one_that_was_lost_or_has_no_service()
     client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
     wait::until_true("the request is there", || origin.request_count() == 1);
     drop(agent);
-    Problem::of(&client.response("GET")).is(502, "agent-lost");
+    Problem::expect(&client.response(), 502, "agent-lost");
     gate.open();
 }
 
@@ -172,6 +172,6 @@ fn a_relay_that_drains_finishes_what_its_agents_serve() {
     relay.ask_to_stop();
     wait::until_true("it drains", || !relay.events("draining").is_empty());
     gate.open();
-    assert_eq!(client.response("GET").status, 200);
+    assert_eq!(client.response().status, 200);
     assert!(relay.exit_status().success());
 }
