@@ -193,6 +193,7 @@ impl ForwardError {
             OpenError::Dial(DialError::Tls(fault)) => Self::Tls(fault.clone()),
             OpenError::Dial(DialError::TimedOut) => Self::ConnectTimeout,
             OpenError::Http11 => Self::BadHead("it speaks HTTP/1.1"),
+            OpenError::Dial(DialError::Tunnel(refusal)) => Self::Tunnel(*refusal),
             OpenError::Dial(DialError::OutOfDescriptors) => Self::OutOfDescriptors,
             OpenError::Dial(DialError::Stopping) => Self::ShuttingDown,
         }

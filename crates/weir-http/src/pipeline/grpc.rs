@@ -125,9 +125,6 @@ pub(super) const fn status(code: ErrorCode) -> &'static str {
         | ErrorCode::AgentRefused
         | ErrorCode::UpstreamClosed
         | ErrorCode::UpstreamCut
-        | ErrorCode::AgentOffline
-        | ErrorCode::AgentLost
-        | ErrorCode::AgentRefused
         | ErrorCode::NoEndpoint
         | ErrorCode::QueueFull
         | ErrorCode::QueueTimeout

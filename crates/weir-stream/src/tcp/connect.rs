@@ -68,7 +68,7 @@ pub(super) async fn connect(
             }
             Err(error) => {
                 last = match error {
-                    DialError::Failed(_) => End::ConnectFailed,
+                    DialError::Failed(_) | DialError::Tunnel(_) => End::ConnectFailed,
                     DialError::Tls(_) => End::UpstreamTlsFailed,
                     DialError::TimedOut => End::ConnectTimeout,
                     DialError::OutOfDescriptors => return Err(End::Overloaded),

@@ -149,6 +149,7 @@ fn listener(plan: &ListenerPlan) -> Value {
         }
         TakesPlan::Tcp(tcp) => shown["tcp"] = stream::tcp(tcp),
         TakesPlan::Udp(udp) => shown["udp"] = stream::udp(udp),
+        TakesPlan::Tunnel => shown["tunnel"] = json!({}),
     }
     if !matches!(plan.takes, TakesPlan::Udp(_)) {
         shown["unix_mode"] = json!(format!("{:04o}", plan.unix_mode));

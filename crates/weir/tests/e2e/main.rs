@@ -51,6 +51,7 @@ mod tls_certificates;
 mod tls_http;
 mod tls_scanners;
 mod tls_tcp;
+mod tunnel;
 mod udp;
 mod udp_addresses;
 mod udp_dns;
