@@ -95,6 +95,14 @@ codes! {
     Overloaded = "overloaded", 503, Gateway, "The gateway is at its limit";
     /// The gateway stopped before the request was over; `timeouts.drain` had passed.
     ShuttingDown = "shutting-down", 503, Gateway, "The gateway is shutting down";
+    /// The agent behind the endpoint has no session with this relay.
+    AgentOffline = "agent-offline", 503, Upstream, "The agent is offline";
+    /// The agent's session ended before the answer.
+    AgentLost = "agent-lost", 502, Upstream, "The agent's session ended before the answer";
+    /// The agent refused the stream, or could not reach its service.
+    AgentRefused = "agent-refused", 502, Upstream, "The agent did not take the request";
+    /// A session of this agent is open, and its `on_duplicate` does not allow another.
+    AgentConnected = "agent-connected", 409, Client, "This agent is connected already";
     /// Connecting to the endpoint took longer than `connect_timeout`.
     ConnectTimeout = "connect-timeout", 504, Upstream, "The upstream did not accept the connection in time";
     /// The response head took longer than `response_timeout`.

@@ -66,3 +66,27 @@ impl From<StreamFault> for io::Error {
         Self::new(kind, fault)
     }
 }
+
+/// Opens streams to agents that have dialled in.
+pub trait Tunnels: fmt::Debug + Send + Sync {
+    /// A stream to the agent of this name; where the agent refuses it, its first use says so.
+    ///
+    /// # Errors
+    ///
+    /// [`TunnelRefusal`]; nothing was sent.
+    fn open(&self, agent: &str) -> Result<Box<dyn ByteStream>, TunnelRefusal>;
+}
+
+/// Why there is no stream to an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TunnelRefusal {
+    /// No configuration knows it.
+    #[error("no agent has this name")]
+    Unknown,
+    /// It has no session.
+    #[error("the agent is offline")]
+    Offline,
+    /// Its sessions have as many streams as they may.
+    #[error("the agent's session has as many streams as it may")]
+    Full,
+}

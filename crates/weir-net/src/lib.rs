@@ -22,7 +22,7 @@ mod worker;
 
 pub use admission::{Admitted, ConnectionLimits};
 pub use buffer::{BUFFER_BYTES, Buffer, Buffers, LARGE_BUFFER_BYTES};
-pub use byte_stream::{ByteStream, StreamFault};
+pub use byte_stream::{ByteStream, StreamFault, TunnelRefusal, Tunnels};
 pub use connections::ConnectionHandle;
 pub use descriptors::{DescriptorLimit, is_out_of_descriptors, raise_descriptor_limit};
 pub use listener::{BindAddress, BindAddressError, BindError, Listener, ListenerSocket, Pending};

@@ -20,6 +20,7 @@ pub(crate) struct Link {
     unwanted: AtomicBool,
     /// What the last connection turned out to speak; 0 before the first.
     spoken: AtomicU8,
+    http: HttpVersions,
     secured: Option<Secured>,
 }
 
@@ -53,12 +54,13 @@ impl Links {
     /// The link to an endpoint that must prove to be `name`: the one it had, where that is still right.
     pub(crate) fn link(&self, name: Option<ServerName<'static>>, before: Option<Arc<Link>>) -> Arc<Link> {
         let secured = self.secured.as_ref().zip(name);
-        let is_right = |link: &Link| match (&link.secured, &secured) {
-            (None, None) => true,
-            (Some(had), Some(((plan, ..), name))) => {
-                had.name == *name && had.http == self.http && had.plan == *plan
-            }
-            (Some(_), None) | (None, Some(_)) => false,
+        let is_right = |link: &Link| {
+            let is_secured_so = match (&link.secured, &secured) {
+                (None, None) => true,
+                (Some(had), Some(((plan, ..), name))) => had.name == *name && had.plan == *plan,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            link.http == self.http && is_secured_so
         };
         if let Some(link) = before.filter(|link| is_right(link)) {
             return link;
@@ -68,6 +70,7 @@ impl Links {
             id: LinkId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
             unwanted: AtomicBool::new(false),
             spoken: AtomicU8::new(0),
+            http: self.http,
             secured: secured.map(|((plan, tls, tally), name)| Secured {
                 plan: Arc::clone(plan),
                 http: self.http,
@@ -94,6 +97,11 @@ impl Secured {
 impl Link {
     pub(crate) const fn id(&self) -> LinkId {
         self.id
+    }
+
+    /// The version of HTTP that is spoken on it.
+    pub(crate) const fn http(&self) -> HttpVersions {
+        self.http
     }
 
     pub(crate) const fn secured(&self) -> Option<&Secured> {

@@ -397,8 +397,18 @@ pub enum CheckPlan {
     Tcp,
     /// Whether a GET is answered as expected.
     Http(HttpCheckPlan),
+    /// Whether grpc.health.v1.Health/Check says that it serves.
+    Grpc(GrpcCheckPlan),
     /// Whether a datagram is answered as expected.
     Udp(UdpCheckPlan),
+}
+
+/// A health check by gRPC.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GrpcCheckPlan {
+    /// The service that is asked for, at most [`SERVICE_BYTES_MAX`](weir_wire::grpc_health::SERVICE_BYTES_MAX) bytes;
+    /// default empty, which stands for the whole server.
+    pub service: String,
 }
 
 /// A health check by UDP.

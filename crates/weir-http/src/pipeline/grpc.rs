@@ -91,6 +91,7 @@ pub(super) const fn status(code: ErrorCode) -> &'static str {
         ErrorCode::InvalidArgument => "3",
         ErrorCode::RequestTimeout | ErrorCode::ResponseTimeout | ErrorCode::TotalTimeout => "4",
         ErrorCode::NotFound => "5",
+        ErrorCode::AgentConnected => "6",
         ErrorCode::ClientNotAllowed
         | ErrorCode::OriginNotAllowed
         | ErrorCode::MisdirectedRequest
@@ -119,6 +120,9 @@ pub(super) const fn status(code: ErrorCode) -> &'static str {
         ErrorCode::ConnectFailed
         | ErrorCode::UpstreamTlsFailed
         | ErrorCode::ConnectTimeout
+        | ErrorCode::AgentOffline
+        | ErrorCode::AgentLost
+        | ErrorCode::AgentRefused
         | ErrorCode::UpstreamClosed
         | ErrorCode::UpstreamCut
         | ErrorCode::NoEndpoint

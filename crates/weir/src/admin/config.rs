@@ -100,6 +100,7 @@ fn check(check: &CheckPlan) -> Value {
     match check {
         CheckPlan::Tcp => json!({ "tcp": {} }),
         CheckPlan::Http(http) => json!({ "http": http_check(http) }),
+        CheckPlan::Grpc(grpc) => json!({ "grpc": { "service": grpc.service } }),
         CheckPlan::Udp(UdpCheckPlan { send, expect }) => {
             json!({ "udp": { "send": bytes(send), "expect": expect.as_deref().map(bytes) } })
         }

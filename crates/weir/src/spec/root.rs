@@ -165,7 +165,7 @@ fn check_hash_keys(
     }
 }
 
-/// A unix endpoint is a stream socket, and takes no datagrams.
+/// A unix endpoint is a stream socket and takes no datagrams, and TLS needs a stream.
 fn check_datagram_endpoints(
     root: &Section,
     listeners: &BTreeMap<Arc<str>, ListenerPlan>,
@@ -176,7 +176,14 @@ fn check_datagram_endpoints(
         let takes = listeners.get(entry.name()).map(|plan| &plan.takes);
         let Some(TakesPlan::Udp(plan)) = takes else { continue };
         let Some(node) = entry.value.get("udp").and_then(|udp| udp.get("forward")) else { continue };
-        let endpoints = upstreams.get(&plan.forward).map(|upstream| &*upstream.endpoints).unwrap_or_default();
+        let Some(upstream) = upstreams.get(&plan.forward) else { continue };
+        let endpoints = &upstream.endpoints;
+        if upstream.tls.is_some() {
+            let message =
+                format!("datagrams cannot go to `{}`: its endpoints are spoken to by TLS", plan.forward);
+            let problem = Problem::error(Code::CONFLICT, node, message);
+            problems.push(problem.help("forward datagrams to an upstream without `tls`"));
+        }
         let is_unix = |endpoint: &&EndpointPlan| matches!(endpoint.target, Target::Address(Address::Unix(_)));
         if let Some(endpoint) = endpoints.iter().find(is_unix) {
             let message =
