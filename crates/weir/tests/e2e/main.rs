@@ -25,6 +25,7 @@ mod h2_abuse_resets;
 mod h2_abuse_windows;
 mod h2_connections;
 mod h2_downgrade;
+mod h2_httpwg;
 mod h2_requests;
 mod h2_upstream_websocket;
 mod h2_upstreams;
