@@ -184,6 +184,8 @@ fn config(
         _ => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::clone(resolver) as _);
+    // Ours is strongest first, a client's need not be; testssl counts following it as a fault.
+    config.ignore_client_order = true;
     config.alpn_protocols = settings.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     // Sessions are remembered by the client, in tickets: no memory of ours, and no lock between workers.
     config.session_storage = Arc::new(NoServerSessionStorage {});
