@@ -73,6 +73,8 @@ impl From<ForwardError> for Reject {
             ForwardError::Pick { error: PickError::NoEndpoint { .. } | PickError::AllTried, .. } => {
                 reject.with_field("retry-after", "5")
             }
+            // As long as an agent that was cut off waits at first before it dials again.
+            ForwardError::Tunnel(_) => reject.with_field("retry-after", "5"),
             ForwardError::OutOfDescriptors => reject.with_field("retry-after", "1"),
             // The names in it are nobody's business.
             ForwardError::Tls(fault) => Self::because(code, fault.reason().sentence()),

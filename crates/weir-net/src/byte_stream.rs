@@ -33,6 +33,9 @@ pub trait ByteStream: fmt::Debug + Send + Sync {
 
     /// Makes its close an abortion.
     fn reset_on_close(&mut self);
+
+    /// Whether the other end takes a second request where the first was answered, for protocols that allow it.
+    fn may_be_kept(&self) -> bool;
 }
 
 /// Why a [`ByteStream`] has failed; stands within its [`io::Error`].

@@ -197,6 +197,15 @@ impl Socket {
         matches!(self, Self::Tcp(_) | Self::Unix(_))
     }
 
+    /// Whether it may serve another request once one was answered.
+    pub fn may_be_kept(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => true,
+            Self::Tls(tls) => tls.socket().may_be_kept(),
+            Self::Stream(stream) => stream.may_be_kept(),
+        }
+    }
+
     /// What the TLS handshake has settled; none where there was none.
     pub fn tls(&self) -> Option<&Arc<TlsFacts>> {
         match self {

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -11,7 +11,7 @@ use crate::admission::Counts;
 use crate::connections::{ConnectionHandle, Connections};
 use crate::stats::{ConnectionStats, ProxyHeaderFailure};
 use crate::tls::TlsFailure;
-use crate::{ListenerState, Spares};
+use crate::{ListenerState, Spares, Tunnels};
 
 /// What all workers share, whatever they serve.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct WorkerShared {
     pub log: Log,
     /// Counters of connections.
     pub stats: Arc<ConnectionStats>,
+    /// Who opens streams to agents; set once, before anybody asks.
+    pub tunnels: OnceLock<Arc<dyn Tunnels>>,
     /// Told when a listener cannot accept any more, for a reason that does not pass.
     pub listener_failed: Notify,
     pub(crate) counts: Counts,
@@ -36,6 +38,7 @@ impl WorkerShared {
         Arc::new(Self {
             log,
             stats,
+            tunnels: OnceLock::new(),
             listener_failed: Notify::new(),
             counts: Counts::default(),
             workers: Mutex::default(),

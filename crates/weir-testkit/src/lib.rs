@@ -7,6 +7,7 @@
 
 pub mod behaviour;
 mod certificate;
+mod chromium;
 mod client;
 mod dnsmasq;
 mod dnsperf;
@@ -36,6 +37,7 @@ pub mod websocket;
 mod wire;
 
 pub use certificate::{Authority, Certificate, CertificateRequest};
+pub use chromium::browse;
 pub use client::RawClient;
 pub use dnsmasq::Dnsmasq;
 pub use dnsperf::{Dnsperf, DnsperfReport};

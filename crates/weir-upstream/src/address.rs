@@ -1,10 +1,11 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where an endpoint listens.
 ///
-/// Written `10.0.0.1:8080`, `[::1]:8080` or `unix:/run/app.sock`; the written form is also the endpoint's name in
+/// Written `10.0.0.1:8080`, `[::1]:8080`, `unix:/run/app.sock` or `tunnel:NAME`; the written form is also the endpoint's name in
 /// logs, metrics and the admin API.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
@@ -12,6 +13,8 @@ pub enum Address {
     Tcp(SocketAddr),
     /// The path of a unix stream socket.
     Unix(PathBuf),
+    /// The name of an agent that has dialled in.
+    Tunnel(Arc<str>),
 }
 
 impl fmt::Display for Address {
@@ -19,6 +22,7 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tunnel(agent) => write!(f, "tunnel:{agent}"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use weir_net::tls::{self, TlsFailure, TlsFault};
-use weir_net::{Socket, Worker, is_out_of_descriptors};
+use weir_net::{Socket, TunnelRefusal, Worker, is_out_of_descriptors};
 use weir_task::Deadline;
 use weir_telemetry::{Level, Value};
 
@@ -24,6 +24,9 @@ pub enum DialError {
     /// It was not made in time, TLS included.
     #[error("it was not made in time")]
     TimedOut,
+    /// There is no stream to the agent; nothing was tried.
+    #[error(transparent)]
+    Tunnel(TunnelRefusal),
     /// This process has no descriptor left; says nothing about the endpoint.
     #[error("no descriptor is left")]
     OutOfDescriptors,
@@ -39,7 +42,8 @@ impl DialError {
             Self::Failed(_) => Outcome::ConnectFailed,
             Self::Tls(_) => Outcome::TlsFailed,
             Self::TimedOut => Outcome::ConnectTimeout,
-            Self::OutOfDescriptors | Self::Stopping => Outcome::Cancelled,
+            // Who is offline is known without being asked again: it needs no pause.
+            Self::Tunnel(_) | Self::OutOfDescriptors | Self::Stopping => Outcome::Cancelled,
         }
     }
 }
@@ -97,22 +101,29 @@ pub async fn dial(
 async fn connect(worker: &Worker, deadline: &Deadline, address: &Address) -> Result<Socket, DialError> {
     let connecting = async {
         match address {
-            Address::Tcp(address) => Socket::connect_tcp(*address).await,
-            Address::Unix(path) => Socket::connect_unix(path).await,
+            Address::Tcp(address) => Socket::connect_tcp(*address).await.map_err(DialError::Failed),
+            Address::Unix(path) => Socket::connect_unix(path).await.map_err(DialError::Failed),
+            Address::Tunnel(agent) => open(worker, agent),
         }
     };
     let mut connecting = pin!(connecting);
     poll_fn(|cx| match connecting.as_mut().poll(cx) {
         Poll::Ready(Ok(socket)) => Poll::Ready(Ok(socket)),
-        Poll::Ready(Err(error)) if is_out_of_descriptors(&error) => {
+        Poll::Ready(Err(DialError::Failed(error))) if is_out_of_descriptors(&error) => {
             Poll::Ready(Err(DialError::OutOfDescriptors))
         }
-        Poll::Ready(Err(error)) => Poll::Ready(Err(DialError::Failed(error))),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
         Poll::Pending if worker.is_stopping() => Poll::Ready(Err(DialError::Stopping)),
         Poll::Pending if deadline.is_expired(cx) => Poll::Ready(Err(DialError::TimedOut)),
         Poll::Pending => Poll::Pending,
     })
     .await
+}
+
+/// A stream to an agent; there is nothing to wait for.
+fn open(worker: &Worker, agent: &str) -> Result<Socket, DialError> {
+    let tunnels = worker.shared.tunnels.get().ok_or(DialError::Tunnel(TunnelRefusal::Unknown))?;
+    tunnels.open(agent).map(Socket::Stream).map_err(DialError::Tunnel)
 }
 
 /// Shakes hands on a connection, in what is left of the time.

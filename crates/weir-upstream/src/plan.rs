@@ -85,7 +85,7 @@ impl UpstreamPlan {
             (HostPlan::Name(authority), _) => server_name(host_of(authority)),
             (_, Target::Name { host, .. }) => server_name(host),
             (_, Target::Address(Address::Tcp(address))) => Some(ServerName::IpAddress(address.ip().into())),
-            (_, Target::Address(Address::Unix(_))) => server_name("localhost"),
+            (_, Target::Address(Address::Unix(_) | Address::Tunnel(_))) => server_name("localhost"),
         }
     }
 

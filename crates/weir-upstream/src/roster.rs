@@ -145,7 +145,9 @@ fn departed(rest: HashMap<Address, Past>, now: Instant) -> Vec<Departed> {
 fn addresses(line: &EndpointPlan, names: &Mutex<Names>) -> Vec<(Address, Arc<str>)> {
     match &line.target {
         Target::Address(address @ Address::Tcp(tcp)) => vec![(address.clone(), tcp.to_string().into())],
-        Target::Address(address @ Address::Unix(_)) => vec![(address.clone(), "localhost".into())],
+        Target::Address(address @ (Address::Unix(_) | Address::Tunnel(_))) => {
+            vec![(address.clone(), "localhost".into())]
+        }
         Target::Name { host, port } => {
             let shown: Arc<str> = format!("{host}:{port}").into();
             let names = lock(names);

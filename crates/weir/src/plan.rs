@@ -12,6 +12,7 @@ use weir_net::{BindAddress, ProxyProtocol, TrustedProxies};
 use weir_route::{PathRules, RouteTable, Rule};
 use weir_stream::{TcpPlan, UdpPlan};
 use weir_telemetry::{AccessSettings, Format, Level};
+use weir_tunnel::relay::RelayPlan;
 use weir_upstream::UpstreamPlan;
 
 /// A whole configuration, checked.
@@ -35,6 +36,8 @@ pub(crate) struct RootPlan {
     pub(crate) table: Arc<RouteTable>,
     /// By name.
     pub(crate) upstreams: BTreeMap<Arc<str>, UpstreamPlan>,
+    /// Who may dial in; none without a `tunnel` section.
+    pub(crate) tunnel: Option<RelayPlan>,
     /// None for `admin: off`.
     pub(crate) admin: Option<AdminPlan>,
     /// `log`.
@@ -101,6 +104,8 @@ pub(crate) enum TakesPlan {
     Tcp(Box<TcpPlan>),
     /// UDP datagrams.
     Udp(UdpPlan),
+    /// Agents.
+    Tunnel,
 }
 
 impl TakesPlan {
@@ -110,13 +115,14 @@ impl TakesPlan {
             Self::Http => "http",
             Self::Tcp(_) => "tcp",
             Self::Udp(_) => "udp",
+            Self::Tunnel => "tunnel",
         }
     }
 
     /// UDP sessions that it may have, where it says.
     pub(crate) const fn sessions_max(&self) -> Option<u32> {
         match self {
-            Self::Http | Self::Tcp(_) => None,
+            Self::Http | Self::Tcp(_) | Self::Tunnel => None,
             Self::Udp(plan) => plan.sessions_max,
         }
     }
@@ -124,7 +130,7 @@ impl TakesPlan {
     /// The upstreams that it forwards to by itself, without routes.
     pub(crate) fn upstreams(&self) -> Vec<&Arc<str>> {
         match self {
-            Self::Http => Vec::new(),
+            Self::Http | Self::Tunnel => Vec::new(),
             Self::Tcp(plan) => plan.upstreams().collect(),
             Self::Udp(plan) => vec![&plan.forward],
         }

@@ -239,6 +239,7 @@ pub(super) async fn send(
     exchange.record.head_us = u32::try_from((head_at - now).as_micros()).unwrap_or(u32::MAX);
     if let Err(error) = answered {
         io.drop_bytes(&worker.base.spares.buffers);
+        io.abandon();
         return Err(error);
     }
     let response = &exchange.response;
@@ -257,6 +258,7 @@ pub(super) async fn send(
         Ok(framing) => framing,
         Err(error) => {
             io.drop_bytes(&worker.base.spares.buffers);
+            io.abandon();
             return Err(error);
         }
     };

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use weir_base::{ErrorCode, Retry};
+use weir_net::TunnelRefusal;
 use weir_net::tls::TlsFault;
 use weir_upstream::{DialError, Outcome, PickError};
 use weir_wire::http1::{ChunkError, FramingError, ResponseError};
@@ -21,6 +22,8 @@ pub(crate) enum ForwardError {
     Connect(io::Error),
     #[error("there is no TLS to the endpoint: {0}")]
     Tls(TlsFault),
+    #[error("there is no stream to the agent: {0}")]
+    Tunnel(TunnelRefusal),
     #[error("connecting took longer than connect_timeout")]
     ConnectTimeout,
     /// Nothing of the request was taken by the kernel.
@@ -35,6 +38,15 @@ pub(crate) enum ForwardError {
         /// Because the connection ends, which is no fault of the endpoint's.
         leaving: bool,
     },
+    /// The agent did not take the stream; it may always be sent again.
+    #[error("the agent refused the stream")]
+    AgentRefused,
+    /// The agent, or what it forwards to, gave the stream up before it answered.
+    #[error("the agent aborted the stream before the response head")]
+    AgentAborted,
+    /// The agent's session ended before it answered.
+    #[error("the agent's session ended before the response head")]
+    AgentLost,
     /// The endpoint gave the stream up before it answered.
     #[error("the endpoint reset the stream before the response head: {0}")]
     Reset(h2::Reason),
@@ -84,6 +96,7 @@ impl From<DialError> for ForwardError {
             DialError::Failed(error) => Self::Connect(error),
             DialError::Tls(fault) => Self::Tls(fault),
             DialError::TimedOut => Self::ConnectTimeout,
+            DialError::Tunnel(refusal) => Self::Tunnel(refusal),
             DialError::OutOfDescriptors => Self::OutOfDescriptors,
             DialError::Stopping => Self::ShuttingDown,
         }
@@ -102,6 +115,11 @@ impl ForwardError {
             Self::OutOfDescriptors => ErrorCode::Overloaded,
             Self::Connect(_) => ErrorCode::ConnectFailed,
             Self::Tls(_) => ErrorCode::UpstreamTlsFailed,
+            Self::Tunnel(TunnelRefusal::Offline | TunnelRefusal::Unknown) => ErrorCode::AgentOffline,
+            Self::Tunnel(TunnelRefusal::Full) | Self::AgentRefused | Self::AgentAborted => {
+                ErrorCode::AgentRefused
+            }
+            Self::AgentLost => ErrorCode::AgentLost,
             Self::ConnectTimeout => ErrorCode::ConnectTimeout,
             Self::ClosedBeforeSend(_) | Self::ClosedEarly | Self::Refused { .. } | Self::Reset(_) => {
                 ErrorCode::UpstreamClosed
@@ -130,12 +148,17 @@ impl ForwardError {
             // A server that has not taken our certificate has read nothing of the request either.
             Self::Connect(_)
             | Self::Tls(_)
+            | Self::Tunnel(_)
+            | Self::AgentRefused
             | Self::ConnectTimeout
             | Self::ClosedBeforeSend(_)
             | Self::Refused { .. } => Retry::Always,
-            Self::ClosedEarly | Self::Reset(_) | Self::ResponseTimeout | Self::Status(_) => {
-                Retry::IfIdempotent
-            }
+            Self::ClosedEarly
+            | Self::AgentAborted
+            | Self::AgentLost
+            | Self::Reset(_)
+            | Self::ResponseTimeout
+            | Self::Status(_) => Retry::IfIdempotent,
             Self::Head(_) | Self::Framing(_) | Self::BadHead(_) => Retry::IfIdempotent,
             Self::Pick { .. }
             | Self::Untranslatable(_)
@@ -164,6 +187,8 @@ impl ForwardError {
             Self::ResponseTimeout | Self::WriteTimeout => Outcome::ResponseTimeout,
             Self::ClosedBeforeSend(_)
             | Self::ClosedEarly
+            | Self::AgentRefused
+            | Self::AgentAborted
             | Self::Refused { leaving: false }
             | Self::Reset(_) => Outcome::ClosedEarly,
             Self::BadHead(_) | Self::Head(_) | Self::Framing(_) | Self::UpgradeMismatch(_) => {
@@ -174,6 +199,8 @@ impl ForwardError {
             | Self::Refused { leaving: true }
             | Self::Untranslatable(_)
             | Self::UpgradeNotTaken
+            | Self::Tunnel(_)
+            | Self::AgentLost
             | Self::OutOfDescriptors
             | Self::TotalTimeout
             | Self::ShuttingDown

@@ -2,6 +2,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use weir_net::StreamFault;
 use weir_net::tls::{TlsFault, TlsFaultReason};
 use weir_wire::http1::{HeadScanner, Known, Version};
 
@@ -276,6 +277,12 @@ impl<'a> Exchanging<'a> {
 
 /// What it means that reading failed before the first byte of an answer.
 fn ended_early(error: &io::Error) -> ForwardError {
+    match StreamFault::of(error) {
+        Some(StreamFault::Refused) => return ForwardError::AgentRefused,
+        Some(StreamFault::Reset) => return ForwardError::AgentAborted,
+        Some(StreamFault::Lost) => return ForwardError::AgentLost,
+        None => {}
+    }
     match TlsFault::within(error) {
         // With TLS 1.3 a server looks at our certificate when for us the handshake is over.
         Some(fault) if fault.reason() == TlsFaultReason::CertificateRefused => ForwardError::Tls(fault),

@@ -241,6 +241,7 @@ async fn stream(
                 connection.io.cut(h2::Reason::INTERNAL_ERROR);
             }
             forwarded.io.drop_bytes(&worker.base.spares.buffers);
+            forwarded.io.abandon();
             Next::Close
         }
     }
@@ -251,7 +252,7 @@ fn release(connection: &Connection, request: &Transfer, mut forwarded: Forwarded
     let worker = &connection.worker;
     let link = forwarded.lease.endpoint().link_id();
     let unasked = forwarded.persistent && !forwarded.io.is_empty();
-    let clean = forwarded.persistent && request.is_finished() && !unasked;
+    let clean = forwarded.persistent && forwarded.io.may_be_kept() && request.is_finished() && !unasked;
     forwarded.io.drop_bytes(&worker.base.spares.buffers);
     if unasked {
         worker.distrust(link, now);

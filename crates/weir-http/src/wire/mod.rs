@@ -8,7 +8,7 @@ mod stream;
 use std::io::Result;
 use std::task::{Context, Poll};
 
-use weir_net::Buffers;
+use weir_net::{Buffers, Socket};
 use weir_wire::http1::{ChunkError, Head};
 
 pub(crate) use fields::{response, written};
@@ -113,6 +113,22 @@ impl Wire {
         match self {
             Self::H1(io) => io.socket.reset_on_close(),
             Self::H2(stream) => stream.reset(reason),
+        }
+    }
+
+    /// Gives an endpoint's connection up in the middle. A socket's close tells that by itself; a stream of a tunnel is
+    /// aborted, as its close would be an end.
+    pub(crate) fn abandon(&mut self) {
+        if let Self::H1(Io { socket: Socket::Stream(stream), .. }) = self {
+            stream.reset_on_close();
+        }
+    }
+
+    /// Whether it may serve another request.
+    pub(crate) fn may_be_kept(&self) -> bool {
+        match self {
+            Self::H1(io) => io.socket.may_be_kept(),
+            Self::H2(_) => true,
         }
     }
 

@@ -64,6 +64,7 @@ async fn session(settings: &Arc<AgentSettings>, spares: &Arc<Spares>, log: &Log)
         heartbeat: Duration::from_secs(10),
         offline_after: Some(Duration::from_secs(30)),
         write_timeout: Duration::from_secs(10),
+        keeps_streams: true,
     };
     let (_session, running) = Session::start(socket, &ahead, &kept, spares.buffers.clone(), accept);
     let end = running.await;

@@ -52,6 +52,11 @@ impl Connect {
         Ok(Self { agent, role, protocol, accept: accept_of(key) })
     }
 
+    /// Whether the agent is one of ours, whose streams are connections to its service.
+    pub(super) fn keeps_streams(&self) -> bool {
+        self.protocol == Some(PROTOCOL)
+    }
+
     /// The head that upgrades the connection.
     pub(super) fn head(&self) -> Vec<u8> {
         let mut head = format!(

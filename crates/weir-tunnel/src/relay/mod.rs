@@ -4,6 +4,7 @@ mod agent;
 mod answer;
 mod connect;
 mod serve;
+mod spec;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use agent::Agent;
 pub use agent::{AgentPlan, OnDuplicate};
 pub use connect::PROTOCOL;
 pub use serve::{Place, serve};
+pub use spec::TUNNEL;
 
 /// The relay's settings, as checked.
 #[derive(Debug, Clone, PartialEq, Eq)]

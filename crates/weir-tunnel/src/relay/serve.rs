@@ -76,6 +76,7 @@ async fn session(
         heartbeat: plan.heartbeat,
         offline_after: plan.offline_after,
         write_timeout: plan.write_timeout,
+        keeps_streams: connect.keeps_streams(),
     };
     let buffers = place.buffers.clone();
     let (session, running) = Session::start(socket, ahead, &settings, buffers, Box::new(drop));

@@ -302,6 +302,8 @@ impl Mux {
             Some(Leave::Abort) => self.session.reset(id),
             Some(Leave::Orderly) => self.session.release(now, id),
         }
+        // What is left of it is the protocol's, and takes nobody's place.
+        self.mailbox.left();
         if !self.session.contains(id) {
             self.forget(id);
         }
@@ -326,8 +328,6 @@ impl Mux {
     }
 
     fn forget(&mut self, id: u32) {
-        if self.streams.remove(&id).is_some() {
-            self.mailbox.left();
-        }
+        self.streams.remove(&id);
     }
 }

@@ -13,6 +13,7 @@ use super::{OpenRefusal, SessionEnd};
 pub(super) struct Mailbox {
     mail: Mutex<Mail>,
     streams_max: usize,
+    keeps_streams: bool,
     /// The round trip in microseconds, plus one; 0 while unknown.
     round_trip_us: AtomicU64,
 }
@@ -32,8 +33,17 @@ pub(super) struct Mail {
 }
 
 impl Mailbox {
-    pub(super) fn new(streams_max: usize) -> Arc<Self> {
-        Arc::new(Self { mail: Mutex::default(), streams_max, round_trip_us: AtomicU64::new(0) })
+    pub(super) fn new(streams_max: usize, keeps_streams: bool) -> Arc<Self> {
+        Arc::new(Self {
+            mail: Mutex::default(),
+            streams_max,
+            keeps_streams,
+            round_trip_us: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) const fn keeps_streams(&self) -> bool {
+        self.keeps_streams
     }
 
     fn mail(&self) -> MutexGuard<'_, Mail> {

@@ -38,6 +38,8 @@ pub struct Settings {
     pub offline_after: Option<Duration>,
     /// After how long without progress in writing the peer is given up.
     pub write_timeout: Duration,
+    /// Whether a stream may serve a second request. Old servers of Go fail there, and plain agents may be such.
+    pub keeps_streams: bool,
 }
 
 /// A running session, as everyone but its task sees it.
@@ -68,7 +70,7 @@ impl Session {
         buffers: Buffers,
         accept: Accept,
     ) -> (Self, impl Future<Output = SessionEnd> + Send + use<>) {
-        let mailbox = Mailbox::new(settings.limits.streams_max);
+        let mailbox = Mailbox::new(settings.limits.streams_max, settings.keeps_streams);
         let driver = Driver::new(socket, ahead, settings, buffers, accept, Arc::clone(&mailbox));
         (Self(mailbox), driver.run())
     }

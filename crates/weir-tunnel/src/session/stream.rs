@@ -254,6 +254,10 @@ impl ByteStream for TunnelStream {
     fn reset_on_close(&mut self) {
         self.aborts = true;
     }
+
+    fn may_be_kept(&self) -> bool {
+        self.session.keeps_streams()
+    }
 }
 
 impl Drop for TunnelStream {

@@ -20,6 +20,7 @@ fn settings(websocket: websocket::Role, yamux: yamux::Role) -> Settings {
         heartbeat: Duration::from_secs(10),
         offline_after: Some(Duration::from_secs(30)),
         write_timeout: Duration::from_secs(10),
+        keeps_streams: true,
     }
 }
 

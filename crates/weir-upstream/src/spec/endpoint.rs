@@ -10,7 +10,7 @@ pub static ENDPOINT: Object = Object::new(
     "endpoint",
     "One server of an upstream. A DNS name stands for all its addresses, each an endpoint of its own.",
     &[
-        Key::new("address", Shape::Address, "`10.0.0.1:8080`, `[::1]:8080`, `name:8080` or `unix:/path`.")
+        Key::new("address", Shape::Address, "`10.0.0.1:8080`, `[::1]:8080`, `name:8080`, `unix:/path`, or `tunnel:NAME` for the agent of this name.")
             .required(),
         Key::new(
             "weight",
@@ -47,14 +47,13 @@ fn target(text: &str, node: &Node, problems: &Problems) -> Option<Target> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path, node, problems);
     }
-    if text == "tunnel" || text.starts_with("tunnel:") {
-        let problem = Problem::error(Code::NOT_YET, node, "endpoints behind a tunnel are not there yet");
-        problems.push(problem.help("this version forwards to addresses, names and unix sockets"));
-        return None;
+    if let Some(agent) = text.strip_prefix("tunnel:") {
+        return tunnel(agent, node, problems);
     }
     parse(text)
         .map_err(|(code, help)| {
-            let message = format!("an endpoint is `HOST:PORT` or `unix:/path`, got {}", node.describe());
+            let message =
+                format!("an endpoint is `HOST:PORT`, `unix:/path` or `tunnel:NAME`, got {}", node.describe());
             problems.push(Problem::error(code, node, message).help(help));
         })
         .ok()
@@ -69,6 +68,20 @@ fn unix(path: &str, node: &Node, problems: &Problems) -> Option<Target> {
     let message = "the path of a unix socket must have 1 to 107 bytes";
     problems.push(Problem::error(Code::MALFORMED, node, message));
     None
+}
+
+/// The name of an agent; the root of the configuration knows whether there is one.
+fn tunnel(agent: &str, node: &Node, problems: &Problems) -> Option<Target> {
+    if agent.contains('/') {
+        let problem = Problem::error(Code::NOT_YET, node, "services of an agent are not there yet");
+        problems.push(problem.help("write `tunnel:NAME` for what the agent forwards to"));
+        return None;
+    }
+    if agent.is_empty() {
+        problems.push(Problem::error(Code::MALFORMED, node, "an agent is written `tunnel:NAME`"));
+        return None;
+    }
+    Some(Target::Address(Address::Tunnel(agent.into())))
 }
 
 fn parse(text: &str) -> Result<Target, (Code, &'static str)> {

@@ -158,8 +158,10 @@ pub(super) fn decode(upstream: &Section, endpoints: &[EndpointPlan], problems: &
         None if health.node("passive").is_some() => None,
         None => Some(PassivePlan::default()),
     };
-    let active =
-        health.object("active", &ACTIVE, problems).map(|active| active_plan(&active, endpoints, problems));
+    let active = health.object("active", &ACTIVE, problems).map(|active| {
+        refuse_agents(active.this(), endpoints, problems);
+        active_plan(&active, endpoints, problems)
+    });
     HealthPlan { active, passive }
 }
 
@@ -211,6 +213,16 @@ fn grpc_check(grpc: &Section, problems: &Problems) -> GrpcCheckPlan {
         problems.push(Problem::error(Code::OUT_OF_RANGE, grpc.at("service"), message));
     }
     GrpcCheckPlan { service }
+}
+
+/// Whether an agent is there, its session says.
+fn refuse_agents(active: &Node, endpoints: &[EndpointPlan], problems: &Problems) {
+    let is_agent = |endpoint: &&EndpointPlan| matches!(endpoint.target, Target::Address(Address::Tunnel(_)));
+    if let Some(endpoint) = endpoints.iter().find(is_agent) {
+        let message = format!("active checks of agents such as `{}` are not there yet", endpoint.target);
+        let problem = Problem::error(Code::NOT_YET, active, message);
+        problems.push(problem.help("remove `active`: an agent without a session is passed over at once"));
+    }
 }
 
 /// A unix endpoint is a stream socket, and takes no datagrams.

@@ -120,7 +120,7 @@ impl Session {
         }
     }
 
-    /// Opens a stream; data may be offered at once.
+    /// Opens a stream; data may be offered at once. Streams that were let go give up their places where they are needed.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl Session {
         if self.is_going_away || self.is_peer_going_away || self.is_terminated {
             return Err(OpenError::GoingAway);
         }
-        if self.streams.len() - self.accepted >= self.limits.streams_max {
+        if self.streams.len() - self.accepted >= self.limits.streams_max && !self.cut_lingering() {
             return Err(OpenError::TooManyStreams);
         }
         let id = self.next_id.ok_or(OpenError::Exhausted)?;
@@ -335,6 +335,18 @@ impl Session {
                 self.refused.push_back(id);
             }
         }
+    }
+
+    /// Resets the stream that was let go first among those that wait for nothing but the peer's end, which some peers
+    /// never send; whether there was one.
+    fn cut_lingering(&mut self) -> bool {
+        let ours = self.streams.iter().filter(|(id, _)| self.role.opens(**id));
+        let waits = ours.filter(|(_, stream)| stream.sending == Sending::Closed);
+        let first = waits.filter_map(|(id, stream)| Some((stream.released_until?, *id))).min();
+        let Some((_, id)) = first else { return false };
+        self.reset(id);
+        self.gone.push_back(id);
+        true
     }
 
     fn open_waiting(&mut self) {

@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and who answers.
 
+mod agent;
 mod ask;
 mod check;
 mod demo;
@@ -39,6 +40,8 @@ enum Command {
     Demo(DemoArgs),
     /// Run a reverse proxy without a file
     Proxy(ProxyArgs),
+    /// Dial a relay and serve its requests from a service nearby
+    Agent(AgentArgs),
     /// Check a configuration as `run` does, without opening a port
     Check(CheckArgs),
     /// Tell which route a request takes and why, and where it would go
@@ -79,6 +82,20 @@ pub(crate) struct ProxyArgs {
     /// Where requests go; several are taken in turn
     #[arg(long, value_name = "ADDR", required = true, value_delimiter = ',')]
     pub(crate) to: Vec<String>,
+}
+
+/// `weir agent`.
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// The relay, such as ws://relay.example.com:3800
+    #[arg(long, value_name = "URL")]
+    pub(crate) relay: String,
+    /// A file with the agent's token
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: PathBuf,
+    /// Where requests and connections go: 127.0.0.1:3000, a name with a port, or unix:/path
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) to: String,
 }
 
 /// `weir check`.
@@ -139,6 +156,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(args.file),
         Command::Demo(args) => demo::run(&args),
         Command::Proxy(args) => proxy::run(&args.listen, &args.to),
+        Command::Agent(args) => agent::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema => schema::run(),

@@ -118,6 +118,7 @@ impl Asked<'_> {
             "name": &*plan.name,
             "weight": weight,
             "balance": endpoints::balance(plan),
+            "tls": endpoints::tls(plan),
             "endpoints": endpoints::in_order(plan, running.as_deref(), self.question, self.view),
             "attempts": plan.retry.attempts,
             "timeouts": {

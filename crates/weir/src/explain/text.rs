@@ -78,7 +78,8 @@ fn action(action: &Value) -> String {
 
 fn write_upstream(upstream: &Value, out: &mut String) {
     let (name, balance) = (word(upstream, "name"), word(upstream, "balance"));
-    let _ = writeln!(out, "\nupstream {name}: {balance}, at most {} attempts", upstream["attempts"]);
+    let tls = upstream["tls"].as_str().map(|tls| format!(", TLS {tls}")).unwrap_or_default();
+    let _ = writeln!(out, "\nupstream {name}: {balance}, at most {} attempts{tls}", upstream["attempts"]);
     let timeouts = &upstream["timeouts"];
     let each =
         ["connect", "response", "idle", "queue"].map(|name| format!("{name} {}", word(timeouts, name)));

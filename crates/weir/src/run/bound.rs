@@ -36,7 +36,7 @@ pub(super) enum WorkerSocket {
 impl Transport {
     pub(super) const fn of(plan: &ListenerPlan) -> Self {
         match plan.takes {
-            TakesPlan::Http | TakesPlan::Tcp(_) => Self::Stream,
+            TakesPlan::Http | TakesPlan::Tcp(_) | TakesPlan::Tunnel => Self::Stream,
             TakesPlan::Udp(_) => Self::Udp,
         }
     }

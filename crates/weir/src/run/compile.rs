@@ -102,7 +102,7 @@ pub(super) fn compile_plane(
 }
 
 /// Most open client connections: what is configured, within what the descriptor limit allows.
-fn connections_max(plan: &RootPlan, workers: usize, descriptors: DescriptorLimit) -> u32 {
+pub(super) fn connections_max(plan: &RootPlan, workers: usize, descriptors: DescriptorLimit) -> u32 {
     plan.limits.connections.unwrap_or(u32::MAX).min(descriptors_for_use(plan, workers, descriptors))
 }
 
@@ -123,7 +123,7 @@ pub(super) fn compile_stream_plane(
     let mut others = Vec::new();
     let streams = plan.listeners.iter().filter_map(|(name, listener)| {
         let takes = match &listener.takes {
-            TakesPlan::Http => {
+            TakesPlan::Http | TakesPlan::Tunnel => {
                 others.push(listeners.id(name));
                 return None;
             }

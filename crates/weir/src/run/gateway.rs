@@ -9,17 +9,19 @@ use thiserror::Error;
 use weir_http::{FormerPlanes, HttpShared, HttpStats, HttpWorker, Plane};
 use weir_net::tls::certificates::Shelf;
 use weir_net::tls::{Refresh, ServerTls};
-use weir_net::{BindError, ConnectionStats, DescriptorLimit, Worker, WorkerShared};
+use weir_net::{BindError, ConnectionStats, DescriptorLimit, Tunnels, Worker, WorkerShared};
 use weir_stream::{StreamPlane, StreamWorker};
 use weir_task::{Drain, Live, Phase};
 use weir_telemetry::{AccessLog, Level, Log, Registry, Shard, Value};
 use weir_upstream::{Endpoint, LinkId, Upkeep, Upstream};
 
-use super::compile::{Parts, compile_plane, compile_stream_plane};
+use super::compile::{Parts, compile_plane, compile_stream_plane, connections_max};
 use super::listeners::Listeners;
 use super::reload_stats::ReloadStats;
+use super::tunnel::Tunnel;
 use super::worker::{Command, Planes, Serves, WorkerThread};
 use crate::plan::{AdminPlan, RootPlan};
+use crate::spec::TUNNEL_LISTENER;
 
 /// The running gateway.
 pub(crate) struct Gateway {
@@ -31,6 +33,8 @@ pub(crate) struct Gateway {
     pub(crate) stats: Arc<HttpStats>,
     /// What connections of listeners that are gone are still served by.
     former: Arc<FormerPlanes>,
+    /// Who dials in.
+    tunnel: Arc<Tunnel>,
     /// Counters of connections, whatever is spoken on them.
     pub(crate) connections: Arc<ConnectionStats>,
     pub(crate) log: Log,
@@ -121,6 +125,11 @@ impl Gateway {
         let connections = ConnectionStats::new(workers + 1);
         connections.tls.handshakes.set_max(plan.limits.tls_handshakes);
         let shared = WorkerShared::new(Arc::clone(&connections), log.clone());
+        let tunnel = Arc::new(Tunnel::default());
+        let agents: Arc<dyn Tunnels> = Arc::clone(&tunnel.relay) as _;
+        assert!(shared.tunnels.set(agents).is_ok(), "it was made a moment ago");
+        let clients_max = connections_max(&plan, workers, descriptors);
+        tunnel.configure(plan.tunnel.as_ref(), listeners.id(&TUNNEL_LISTENER.into()), clients_max);
         let mut threads = Vec::new();
         for index in 0..workers {
             let base = Worker::new(Arc::clone(&shared), Shard(index as u16), drain.signal(), started);
@@ -132,6 +141,7 @@ impl Gateway {
             let planes = Planes {
                 http: HttpWorker::new(Arc::clone(&base), http, access.for_worker()),
                 stream: StreamWorker::new(Arc::clone(&base), Arc::clone(&stream), access.for_worker()),
+                tunnel: Arc::clone(&tunnel),
                 base,
             };
             threads.push(WorkerThread::start(index, planes, drain.signal()).map_err(StartError::Worker)?);
@@ -148,6 +158,7 @@ impl Gateway {
             shared,
             stats,
             former,
+            tunnel,
             connections,
             log,
             access,
@@ -223,6 +234,9 @@ impl Gateway {
         );
         // Who still speaks to a listener that goes finds what it was promised by.
         self.former.keep(state.listeners.retire_unwanted(&plan.listeners), &previous);
+        let tunnel = state.listeners.id(&TUNNEL_LISTENER.into());
+        let clients_max = connections_max(&plan, self.workers, self.descriptors);
+        self.tunnel.configure(plan.tunnel.as_ref(), tunnel, clients_max);
         // Published before new listeners accept: their first request must find its routes.
         self.connections.tls.handshakes.set_max(plan.limits.tls_handshakes);
         self.live.publish(plane);
@@ -311,6 +325,7 @@ impl Gateway {
         self.log.event(Level::Info, "draining", &[("connections", Value::I64(self.open()))]);
         // The signal first: answers from here on say that the connection closes.
         self.drain.begin(deadline);
+        self.tunnel.relay.drain();
         {
             let mut state = self.state();
             state.listeners.retire_all();

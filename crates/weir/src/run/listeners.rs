@@ -39,6 +39,7 @@ impl Serves {
             TakesPlan::Http => Self::Http,
             TakesPlan::Tcp(_) => Self::Tcp,
             TakesPlan::Udp(_) => Self::Udp,
+            TakesPlan::Tunnel => Self::Tunnel,
         }
     }
 }

@@ -7,6 +7,7 @@ mod gateway;
 mod listeners;
 mod process;
 mod reload_stats;
+mod tunnel;
 mod worker;
 
 pub(crate) use gateway::{Gateway, ListenerRow};

@@ -15,6 +15,7 @@ use weir_stream::StreamWorker;
 use weir_upstream::LinkId;
 
 use super::bound::WorkerSocket;
+use super::tunnel::Tunnel;
 
 /// What the control side asks of a worker.
 pub(super) enum Command {
@@ -30,6 +31,7 @@ pub(super) enum Serves {
     Http,
     Tcp,
     Udp,
+    Tunnel,
 }
 
 impl Serves {
@@ -39,6 +41,7 @@ impl Serves {
             Self::Http => "http",
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Tunnel => "tunnel",
         }
     }
 }
@@ -49,6 +52,7 @@ pub(super) struct Planes {
     pub(super) base: Arc<Worker>,
     pub(super) http: Arc<HttpWorker>,
     pub(super) stream: Arc<StreamWorker>,
+    pub(super) tunnel: Arc<Tunnel>,
 }
 
 /// Commands that wait for a worker: some hundred reloads, each of which asks for one review and, of new listeners, for
@@ -149,7 +153,9 @@ impl Planes {
     /// holds from then on, also for those who are accepted by a worker that has not heard of it yet.
     fn serve(&self, socket: Socket, peer: Option<SocketAddr>, state: &Arc<ListenerState>) {
         let state = Arc::clone(state);
-        if self.stream.takes_connections(state.id) {
+        if self.tunnel.listens_as(state.id) {
+            tokio::spawn(Arc::clone(&self.tunnel).serve(socket, peer, state, Arc::clone(&self.base)));
+        } else if self.stream.takes_connections(state.id) {
             tokio::spawn(weir_stream::tcp::serve(socket, peer, state, Arc::clone(&self.stream)));
         } else {
             tokio::spawn(weir_http::serve(socket, peer, state, Arc::clone(&self.http)));

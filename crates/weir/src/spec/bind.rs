@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use weir_config::{Code, Node, Problem, Problems, Section};
 use weir_net::{BindAddress, BindAddressError};
 
-use super::admin;
+use super::{admin, tunnel};
 
 /// An address to listen on; the path of a unix socket starts at the directory of the file that names it.
 pub(super) fn address(node: &Node, problems: &Problems) -> Option<BindAddress> {
@@ -89,6 +89,9 @@ fn owners<'n>(root: &Section<'n>) -> Vec<Owner<'n>> {
             let name = format!("the listener `{}`", entry.name());
             owners.push(Owner { name, node, is_udp: entry.value.get("udp").is_some() });
         }
+    }
+    for node in tunnel::bind_nodes(root) {
+        owners.push(Owner { name: "`tunnel`".to_owned(), node, is_udp: false });
     }
     if let Some(node) = admin::bind_node(root) {
         owners.push(Owner { name: "`admin`".to_owned(), node, is_udp: false });

@@ -109,6 +109,8 @@ impl Slot {
         match target {
             Target::Address(Address::Tcp(address)) => Some(Self::port(address.port(), takes)),
             Target::Address(Address::Unix(path)) => Some(Self::Path(path.clone())),
+            // Where an agent's service is, only the agent knows.
+            Target::Address(Address::Tunnel(_)) => None,
             Target::Name { host, port } => (host == "localhost").then(|| Self::port(*port, takes)),
         }
     }

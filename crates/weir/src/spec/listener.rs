@@ -194,7 +194,7 @@ fn tls(
     let speaks = match takes {
         TakesPlan::Http => Some(speaks(versions)),
         TakesPlan::Tcp(_) => None,
-        TakesPlan::Udp(_) => return None,
+        TakesPlan::Udp(_) | TakesPlan::Tunnel => return None,
     };
     let context = ServerTlsContext { shelf, now: SystemTime::now(), speaks };
     ServerTlsPlan::decode(section.node("tls")?, context, problems)
@@ -203,7 +203,7 @@ fn tls(
 /// The keys beside `bind` that say nothing about such a listener.
 fn meaningless(takes: &TakesPlan) -> &'static [&'static str] {
     match takes {
-        TakesPlan::Http => &[],
+        TakesPlan::Http | TakesPlan::Tunnel => &[],
         TakesPlan::Tcp(_) => &["normalize_path"],
         TakesPlan::Udp(_) => &["normalize_path", "proxy_protocol", "tls", "unix_mode"],
     }

@@ -18,12 +18,14 @@ mod route;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use descriptors::{descriptor_warnings, descriptors_reserved};
 pub(crate) use root::ROOT;
 pub(crate) use table::listener_id;
+pub(crate) use tunnel::LISTENER as TUNNEL_LISTENER;
 use weir_config::{Document, MemoryReader, Problems, SourceReader};
 use weir_net::tls::certificates::Shelf;
 use weir_provider::RecordingReader;

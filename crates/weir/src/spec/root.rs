@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use weir_config::{Code, Document, Key, Object, Problem, Problems, Section, Shape};
 use weir_net::TrustedProxies;
+use weir_tunnel::relay::TUNNEL;
 use weir_upstream::{Address, BalancePlan, EndpointPlan, HashKey, Target, UPSTREAM, UpstreamPlan};
 
 use super::route::Names;
-use super::{Inputs, admin, bind, bounds, covered, cycle, http2, listener, log, route, table};
+use super::{Inputs, admin, bind, bounds, covered, cycle, http2, listener, log, route, table, tunnel};
 use crate::plan::{ActionPlan, ListenerPlan, RootPlan, TakesPlan};
 
 /// The whole language.
@@ -61,7 +62,11 @@ pub(crate) static ROOT: Object = Object::new(
         ),
         Key::new("service_name", Shape::Text, "What logs call this service.").default("weir"),
         Key::new("watch", Shape::OnOff, "Whether a change of the files reloads them.").default("on"),
-        Key::new("tunnel", Shape::Any, "Not there yet: reverse tunnels."),
+        Key::new(
+            "tunnel",
+            Shape::Object(&TUNNEL),
+            "The relay for agents: services behind NAT as endpoints `tunnel:NAME`.",
+        ),
     ],
 );
 
@@ -73,7 +78,6 @@ pub(super) fn decode(
     problems: &Problems,
 ) -> RootPlan {
     let root = ROOT.open(&document.root, problems);
-    not_yet(&root, "tunnel", "tunnels are not there yet", problems);
     let admin = admin::decode(&root, inputs.reader, problems);
     bind::check_clashes(&root, problems);
     let upstreams: BTreeMap<Arc<str>, UpstreamPlan> = root
@@ -82,7 +86,9 @@ pub(super) fn decode(
         .map(|entry| (Arc::from(entry.name()), UpstreamPlan::decode(entry, inputs.reader, problems)))
         .collect();
     let upstream_names: Vec<Arc<str>> = upstreams.keys().cloned().collect();
-    let listeners = listener::decode_all(&root, &upstream_names, inputs.shelf, problems);
+    let mut listeners = listener::decode_all(&root, &upstream_names, inputs.shelf, problems);
+    let tunnel = tunnel::decode(&root, inputs.reader, &mut listeners, problems);
+    tunnel::check_endpoints(&root, tunnel.as_ref(), &upstreams, problems);
     let names = Names {
         listeners: http(&listeners),
         all_listeners: listeners.keys().cloned().collect(),
@@ -108,6 +114,7 @@ pub(super) fn decode(
         routes,
         table,
         upstreams,
+        tunnel,
         admin,
         log: log::decode(&root, problems),
         watch: root.boolean("watch"),
@@ -184,10 +191,16 @@ fn check_datagram_endpoints(
             let problem = Problem::error(Code::CONFLICT, node, message);
             problems.push(problem.help("forward datagrams to an upstream without `tls`"));
         }
-        let is_unix = |endpoint: &&EndpointPlan| matches!(endpoint.target, Target::Address(Address::Unix(_)));
-        if let Some(endpoint) = endpoints.iter().find(is_unix) {
-            let message =
-                format!("the endpoint `{}` takes no datagrams: it is a unix socket", endpoint.target);
+        let is_stream = |endpoint: &&EndpointPlan| {
+            matches!(endpoint.target, Target::Address(Address::Unix(_) | Address::Tunnel(_)))
+        };
+        if let Some(endpoint) = endpoints.iter().find(is_stream) {
+            let message = match endpoint.target {
+                Target::Address(Address::Tunnel(_)) => {
+                    format!("the endpoint `{}` takes no datagrams: it is an agent", endpoint.target)
+                }
+                _ => format!("the endpoint `{}` takes no datagrams: it is a unix socket", endpoint.target),
+            };
             let problem = Problem::error(Code::CONFLICT, node, message);
             problems.push(problem.help("forward datagrams to an upstream of `ADDRESS:PORT` endpoints"));
         }

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use weir_testkit::{After, Gate, Gateway, Origin, curl};
+use weir_testkit::{After, Gate, Gateway, Nginx, Origin, curl};
 
 use crate::Config;
 
@@ -73,6 +73,35 @@ fn curl_reads_what_the_origin_wrote_in_every_coding() {
     }
     let plain = curl(&[&format!("http://{}/length", gateway.addr("web"))]);
     assert_eq!(plain.stdout, body);
+}
+
+/// The versions of HTTP in front, as curl is told them.
+const FRONTS: [&str; 2] = ["--http1.1", "--http2-prior-knowledge"];
+
+#[test]
+fn every_version_in_front_and_behind_carries_what_is_compressed() {
+    let body = text(2 << 20);
+    for (listen, upstream) in [("", "http: \"1.1\""), ("http2", "http: \"2\"")] {
+        let nginx = Nginx::listening(listen, "types { text/css css; }");
+        std::fs::write(nginx.root().join("a.css"), &body).unwrap();
+        let gateway =
+            Config::to([nginx.addr()]).upstream(upstream).route("policies: [ { compress: {} } ]").start();
+        let url = format!("http://{}/a.css", gateway.addr("web"));
+        for front in FRONTS {
+            for coding in CODINGS {
+                let accept = format!("Accept-Encoding: {coding}");
+                let read = curl(&["--compressed", front, "-H", &accept, &url]);
+                assert!(
+                    read.exit == 0 && read.stdout == body,
+                    "{front} {upstream} {coding}: {}",
+                    read.stderr
+                );
+                let head = curl(&[front, "-I", "-H", &accept, &url]).stdout.to_ascii_lowercase();
+                assert!(head.contains(&format!("content-encoding: {coding}")), "{front} {upstream}: {head}");
+                assert!(head.contains("etag: w/\"") && !head.contains("content-length"), "{head}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Pages of other origins: what a browser is told, and what the upstream never hears.
 
-use weir_testkit::{Origin, Response, behaviour};
+use weir_testkit::{Origin, Response, behaviour, curl};
 
 use crate::Config;
 
@@ -76,6 +76,23 @@ fn the_word_of_the_upstream_is_replaced_on_answers_and_errors() {
             assert!(!other.head.fields.has("access-control-allow-origin"), "{from}");
         }
     }
+}
+
+#[test]
+fn pages_are_told_the_same_over_http2() {
+    let origin = Origin::start(behaviour::fixed(200, "ok"));
+    let gateway = Config::to([origin.addr()]).route(POLICY).start();
+    let url = format!("http://{}/a", gateway.addr("web"));
+    let ask = |arguments: &[&str]| {
+        let from = ["--http2-prior-knowledge", "-i", "-H", "Origin: https://app.example"];
+        curl(&[&from[..], arguments, &[&url]].concat()).stdout
+    };
+    let granted = ask(&["-X", "OPTIONS", "-H", "Access-Control-Request-Method: PUT"]);
+    assert!(granted.starts_with("HTTP/2 204"), "{granted}");
+    assert!(granted.contains("access-control-allow-methods: GET, PUT\r\n"), "{granted}");
+    assert_eq!(origin.request_count(), 0);
+    let answer = ask(&[]);
+    assert!(answer.contains("access-control-allow-origin: https://app.example\r\n"), "{answer}");
 }
 
 #[test]

@@ -1,21 +1,21 @@
 //! Calls of browsers: the libraries that pages use, and the bytes themselves, against a gRPC service in Python.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Value, json};
-use weir_testkit::{Gateway, PythonServer, RawClient, Response, node};
+use weir_testkit::{After, Gateway, Origin, PythonServer, RawClient, Response, browse, curl, node};
 
 use crate::Config;
 
+const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/grpc_greeter.py");
+
+const POLICIES: &str = "policies: [ { cors: { origins: \"http://page.example\", headers: [content-type, x-grpc-web, \
+                        grpc-timeout], expose: [grpc-status, grpc-message] } }, { grpc_web: {} }, { compress: {} } ]";
+
 /// The service, and the gateway in front of it.
 fn echo() -> (PythonServer, Gateway) {
-    let service =
-        PythonServer::start(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/grpc_greeter.py"), &[]);
-    let gateway = Config::to([service.addr()])
-        .upstream("http: \"2\"")
-        .route(
-            "policies: [ { cors: { origins: \"http://page.example\", headers: [content-type, x-grpc-web, grpc-timeout], \
-             expose: [grpc-status, grpc-message] } }, { grpc_web: {} }, { compress: {} } ]",
-        )
-        .start();
+    let service = PythonServer::start(SERVICE, &[]);
+    let gateway = Config::to([service.addr()]).upstream("http: \"2\"").route(POLICIES).start();
     (service, gateway)
 }
 
@@ -88,6 +88,23 @@ fn trailers_are_the_last_frame_and_nothing_else() {
 }
 
 #[test]
+fn a_call_over_http2_is_answered_alike() {
+    let (_service, gateway) = echo();
+    let call = |method: &str, data: &str| {
+        let url = format!("http://{}/test.Echo/{method}", gateway.addr("web"));
+        let media = "content-type: application/grpc-web-text";
+        curl(&["--http2-prior-knowledge", "-i", "-H", media, "--data-binary", data, &url]).stdout
+    };
+    let answer = call("Greet", "AAAAAAQKAm1l");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/2 200") && !head.contains("grpc-status"), "{head}");
+    // The message "hello me", then a frame of trailers that begins with `grpc-status: 0`.
+    assert!(body.starts_with("AAAAAAoKCGhlbGxvIG1lgAAAAENncnBjLXN0YXR1czogMA0K"), "{body}");
+    let failed = call("Fail", "AAAAAAA=");
+    assert!(failed.contains("grpc-status: 5\r\n") && failed.ends_with("\r\n\r\n"), "{failed}");
+}
+
+#[test]
 fn a_message_arrives_before_the_next_one_exists() {
     for (media, go) in
         [("application/grpc-web", framed("")), ("application/grpc-web-text", b"AAAAAAA=".to_vec())]
@@ -150,6 +167,38 @@ fn a_page_may_ask_first() {
     let answer = client.response();
     assert_eq!(answer.status, 204);
     assert_eq!(answer.field("access-control-allow-headers"), Some("content-type, x-grpc-web, grpc-timeout"));
+}
+
+#[test]
+fn a_page_in_chromium_calls_the_service_of_another_origin() {
+    let service = PythonServer::start(SERVICE, &[]);
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pages/grpc_web.html")).unwrap();
+    let shown = Arc::new(Mutex::new(String::new()));
+    let held = Arc::clone(&shown);
+    let site = Origin::start(move |_, connection| {
+        connection.respond(200, &[("Content-Type", "text/html")], held.lock().unwrap().as_str());
+        After::KeepOpen
+    });
+    let cors = POLICIES.replace("http://page.example", &format!("http://{}", site.addr()));
+    let gateway = Config::to([service.addr()])
+        .upstream("http: \"2\"")
+        .route(&cors)
+        .another_route("{ match: { path: /other }, respond: { body: secret } }")
+        .start();
+    *shown.lock().unwrap() = page.replace("GATEWAY", &format!("http://{}", gateway.addr("web")));
+    let seen = browse(&format!("http://{}/", site.addr()));
+    assert_eq!(
+        seen,
+        json!({
+            "message": "hello page",
+            "trailers": true,
+            "status": "5",
+            "hidden": null,
+            "method": "blocked: TypeError",
+            "other": "blocked: TypeError",
+        })
+    );
 }
 
 #[test]

@@ -1,8 +1,13 @@
-//! Connections of plain clients that go on to endpoints over TLS.
+//! TCP connections that go on to endpoints over TLS, from plain clients and from those that speak TLS with us.
 
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
 use weir_testkit::{Authority, Certificate, Ending, RawClient};
 
 use crate::tcp::{Tcp, end_of, ended};
+use crate::tls::{TlsClient, settings, tls_with};
 use crate::upstream_tls::python;
 
 fn ca(authority: &Authority) -> String {
@@ -66,5 +71,27 @@ fn an_endpoint_that_does_not_prove_itself_gets_nothing_and_another_one_does() {
     let gateway = Tcp::to([bad.addr(), good.addr()]).upstream(&ca(&authority)).start();
     for _ in 0..3 {
         assert!(line(&mut gateway.connect()).starts_with("TLSv1.3 "));
+    }
+}
+
+#[test]
+fn a_client_of_tls_is_spoken_to_by_us_and_the_endpoint_in_the_protocol_that_it_chose() {
+    let authority = Authority::new("tests");
+    let (ours, theirs) = (Certificate::for_names(&["db.test"]), authority.issue(&["127.0.0.1"]));
+    let origin = python(&theirs, "echo", None);
+    let gateway = Tcp::to([origin.addr()])
+        .upstream(&ca(&authority))
+        .listener(&tls_with(&ours, ", alpn: [h2, postgresql, tests]"))
+        .start();
+    for (offered, agreed) in [(&[][..], "None"), (&["h2"], "h2"), (&["tests", "other"], "tests")] {
+        let mut config = ClientConfig::clone(&settings(&rustls::version::TLS13));
+        config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let socket = TcpStream::connect(gateway.addr("web")).unwrap();
+        let mut client = TlsClient::try_connect(socket, "db.test", &Arc::new(config)).unwrap();
+        let greeting = format!("TLSv1.3 None {agreed} ");
+        assert_eq!(String::from_utf8(client.exactly(greeting.len())).unwrap(), greeting);
+        client.send("through both");
+        client.half_close();
+        assert!(String::from_utf8(client.rest().unwrap()).unwrap().ends_with("\nthrough both"));
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use weir_testkit::{Authority, Certificate, CertificateRequest, Gateway, Origin, behaviour, curl, wait};
 
 use crate::Config;
@@ -18,11 +18,12 @@ use crate::tls::{TlsClient, settings, tls, tls_with};
 /// The certificate that a client is shown who asks for this name.
 fn shown(gateway: &Gateway, name: &str) -> CertificateDer<'static> {
     let client = TlsClient::connect(gateway.addr("web"), name);
-    client.session.peer_certificates().unwrap()[0].clone().into_owned()
+    let peer = client.session.peer_certificates().expect("a server shows its certificate");
+    peer[0].clone().into_owned()
 }
 
 fn own(certificate: &Certificate) -> CertificateDer<'static> {
-    CertificateDer::from_pem_slice(certificate.pem().as_bytes()).unwrap()
+    CertificateDer::from_pem_slice(certificate.pem().as_bytes()).expect("the kit makes certificates")
 }
 
 /// Waits until clients are shown this certificate.
@@ -31,7 +32,7 @@ fn until_shown(gateway: &Gateway, name: &str, certificate: &Certificate) {
 }
 
 fn folder_of(pairs: &[(&str, &Certificate)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder for the pairs");
     pairs.iter().for_each(|(name, certificate)| certificate.write(folder.path(), name));
     folder
 }
@@ -54,16 +55,22 @@ fn the_certificate_is_chosen_by_the_name_that_is_asked_for_and_shown_to_operator
     );
     let origin = Origin::start(behaviour::fixed(200, "hello"));
     let gateway = Config::to([origin.addr()]).listener(&line).start();
-    for (name, certificate) in
-        [("one.many.test", &one), ("two.many.test", &many), ("a.two.many.test", &first), ("else.test", &first)]
-    {
+    for (name, certificate) in [
+        ("one.many.test", &one),
+        ("two.many.test", &many),
+        ("a.two.many.test", &first),
+        ("else.test", &first),
+    ] {
         assert!(shown(&gateway, name) == own(certificate), "{name}");
     }
     let listed = gateway.admin_get("/api/v1/certificates").json();
     let listener = &listed["listeners"][0];
     assert_eq!((&listener["listener"], &listener["count"]), (&"web".into(), &4.into()));
     let ends_first = &listener["certificates"][0];
-    assert_eq!((&ends_first["certificate"], &ends_first["state"]), (&"soon.test".into(), &"expires_soon".into()));
+    assert_eq!(
+        (&ends_first["certificate"], &ends_first["state"]),
+        (&"soon.test".into(), &"expires_soon".into())
+    );
     assert_eq!(ends_first["fingerprint"], soon.fingerprint());
     let deep = gateway.admin_get("/healthz?deep=true").json();
     assert_eq!(deep["listeners"][0]["tls"]["first_to_end"]["certificate"], "soon.test");
@@ -240,7 +247,7 @@ fn other_authorities_hold_from_the_next_handshake_on_resumed_or_not() {
     let origin = Origin::start(behaviour::fixed(200, "hello"));
     let keys = format!(", client_auth: {{ mode: required, ca: {} }}", ca.display());
     let gateway = Config::to([origin.addr()]).listener(&tls_with(&server, &keys)).start();
-    let settings = with_certificate(&client);
+    let settings = with_certificate(&client, &server);
     let get = || -> std::io::Result<bool> {
         let socket = TcpStream::connect(gateway.addr("web"))?;
         let mut connection = TlsClient::try_connect(socket, "shop.test", &settings)?;
@@ -261,10 +268,18 @@ fn other_authorities_hold_from_the_next_handshake_on_resumed_or_not() {
     assert!(get().unwrap());
 }
 
-fn with_certificate(client: &Certificate) -> Arc<rustls::ClientConfig> {
+fn with_certificate(client: &Certificate, server: &Certificate) -> Arc<rustls::ClientConfig> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(client.pem().as_bytes()).collect();
-    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(client.key_pem().as_bytes()).unwrap();
-    crate::tls::settings_with(&rustls::version::TLS13, chain.unwrap(), key)
+    let key = PrivateKeyDer::from_pem_slice(client.key_pem().as_bytes()).expect("the kit makes certificates");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(own(server)).expect("the kit makes certificates");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = builder
+        .expect("the kit makes certificates")
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain.expect("the kit makes certificates"), key);
+    Arc::new(config.expect("the kit makes certificates"))
 }
 
 #[test]
@@ -283,9 +298,15 @@ fn a_listener_without_tls_sends_to_https_which_tells_browsers_to_stay() {
         client.read_response(request.split(' ').next().unwrap()).unwrap()
     };
     for (request, location) in [
-        ("GET /a%2Fb//c/../d?x=%20&y HTTP/1.1\r\nHost: Shop.test:80\r\n\r\n", "https://shop.test:8443/a%2Fb//c/../d?x=%20&y"),
+        (
+            "GET /a%2Fb//c/../d?x=%20&y HTTP/1.1\r\nHost: Shop.test:80\r\n\r\n",
+            "https://shop.test:8443/a%2Fb//c/../d?x=%20&y",
+        ),
         ("HEAD / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", "https://[::1]:8443/"),
-        ("POST http://shop.test/p? HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 2\r\n\r\nab", "https://shop.test:8443/p?"),
+        (
+            "POST http://shop.test/p? HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 2\r\n\r\nab",
+            "https://shop.test:8443/p?",
+        ),
         ("GET //evil.test/ HTTP/1.1\r\nHost: shop.test\r\n\r\n", "https://shop.test:8443//evil.test/"),
     ] {
         let answer = ask(request);

@@ -1,82 +1,73 @@
-"""A gRPC server that does what a test asks for, on plain HTTP/2; it prints its port.
+"""A gRPC service without generated code: messages are google.protobuf.StringValue. Prints its port."""
 
-/t.T/Echo      the message, with the metadata that begins with `x-` sent back as trailing metadata
-/t.T/Fail      NOT_FOUND, with details that need encoding and binary trailing metadata
-/t.T/Down      as many messages as the request says in digits
-/t.T/Up        the lengths of all messages
-/t.T/Both      each message as it comes
-/t.T/Left      the milliseconds that are left of the deadline
-/t.T/Wait      nothing until the call is cancelled; how many were, by /t.T/Cancelled
-"""
-
-import sys
 import threading
 from concurrent import futures
 
 import grpc
+from google.protobuf.wrappers_pb2 import StringValue
 
-cancelled = []
-
-
-def sent_back(context):
-    return [pair for pair in context.invocation_metadata() if pair[0].startswith("x-")]
+going_on = threading.Event()
 
 
-def echo(request, context):
-    context.set_trailing_metadata(sent_back(context))
-    return request
+def text(value):
+    return StringValue(value=value)
+
+
+def greet(request, context):
+    context.send_initial_metadata((("x-first", "1"),))
+    context.set_trailing_metadata((("x-last", "ä b".encode().hex()), ("x-sum-bin", b"\x00\x01\xff")))
+    return text(f"hello {request.value}")
+
+
+def count(request, context):
+    """A first message; the others once `go` was called."""
+    yield text("0")
+    going_on.wait(10)
+    for n in range(1, int(request.value)):
+        yield text(str(n))
+
+
+def go(request, context):
+    going_on.set()
+    return text("")
 
 
 def fail(request, context):
-    context.set_trailing_metadata([("x-why-bin", b"\0\1\2"), ("x-why", "one"), ("x-why", "two")])
-    context.abort(grpc.StatusCode.NOT_FOUND, "50% of über")
+    context.abort(grpc.StatusCode.NOT_FOUND, f"no {request.value}: ä")
 
 
-def down(request, context):
-    for n in range(int(request or b"0")):
-        yield b"%d" % n
+def fail_late(request, context):
+    yield text("0")
+    context.abort(grpc.StatusCode.DATA_LOSS, "lost")
 
 
-def up(requests, context):
-    return b" ".join(b"%d" % len(request) for request in requests)
+def time_left(request, context):
+    return text(f"{context.time_remaining():.0f}")
 
 
-def both(requests, context):
-    yield from requests
+def metadata(request, context):
+    return text("\n".join(f"{key}: {value}" for key, value in context.invocation_metadata()))
 
 
-def left(request, context):
-    remaining = context.time_remaining()
-    return b"none" if remaining is None else b"%d" % (remaining * 1000)
+def unary(function):
+    return grpc.unary_unary_rpc_method_handler(function, StringValue.FromString, StringValue.SerializeToString)
 
 
-def wait(request, context):
-    over = threading.Event()
-    context.add_callback(over.set)
-    yield b"begun"
-    over.wait(60)
-    cancelled.append(1)
+def stream(function):
+    return grpc.unary_stream_rpc_method_handler(function, StringValue.FromString, StringValue.SerializeToString)
 
 
-def count_cancelled(request, context):
-    return b"%d" % len(cancelled)
-
-
-handlers = {
-    "Echo": grpc.unary_unary_rpc_method_handler(echo),
-    "Fail": grpc.unary_unary_rpc_method_handler(fail),
-    "Down": grpc.unary_stream_rpc_method_handler(down),
-    "Up": grpc.stream_unary_rpc_method_handler(up),
-    "Both": grpc.stream_stream_rpc_method_handler(both),
-    "Left": grpc.unary_unary_rpc_method_handler(left),
-    "Wait": grpc.unary_stream_rpc_method_handler(wait),
-    "Cancelled": grpc.unary_unary_rpc_method_handler(count_cancelled),
+server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
+methods = {
+    "Greet": unary(greet),
+    "Go": unary(go),
+    "Fail": unary(fail),
+    "TimeLeft": unary(time_left),
+    "Metadata": unary(metadata),
+    "Count": stream(count),
+    "FailLate": stream(fail_late),
 }
-options = [("grpc.max_receive_message_length", -1)]
-if len(sys.argv) > 1:
-    options.append(("grpc.max_connection_age_ms", int(sys.argv[1])))
-server = grpc.server(futures.ThreadPoolExecutor(max_workers=32), options=options)
-server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.T", handlers),))
+server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", methods),))
 port = server.add_insecure_port("127.0.0.1:0")
 server.start()
 print(port, flush=True)

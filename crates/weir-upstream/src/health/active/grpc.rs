@@ -19,7 +19,8 @@ pub(super) async fn ask(asked: &Asked, plan: &GrpcCheckPlan) -> Result<(), Fault
         .body(())
         .map_err(|error| Fault::early(format!("cannot ask: {error}")))?;
     // One byte more than an answer can have tells one that is too long.
-    let answered = exchange(asked, call, Bytes::from(request(&plan.service)), ANSWER_BYTES_MAX + 1).await?;
+    let stream = asked.connect_http2().await?;
+    let answered = exchange(stream, call, Bytes::from(request(&plan.service)), ANSWER_BYTES_MAX + 1).await?;
     if answered.status != 200 {
         return Err(Fault { status: Some(answered.status), reason: format!("status {}", answered.status) });
     }

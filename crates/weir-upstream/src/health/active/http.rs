@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use http::{Request, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use weir_net::tls::Alpn;
 use weir_wire::http1::{
     Body, Chunk, ChunkedDecoder, HeadLimits, HeadScanner, Method, ResponseHead, ScanError, response_body,
 };
@@ -20,8 +21,11 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 pub(super) async fn ask(asked: &Asked, plan: &HttpCheckPlan) -> Result<u16, Fault> {
     let host = plan.host.as_deref().unwrap_or(&asked.host);
     let (status, body) = match asked.link.http() {
-        HttpVersions::Http2 => ask_http2(asked, host, plan).await?,
-        HttpVersions::Auto | HttpVersions::Http11 => ask_http1(asked, host, plan).await?,
+        HttpVersions::Http2 => ask_http2(asked.connect_http2().await?, asked, host, plan).await?,
+        versions => match asked.connect(versions.alpn()).await? {
+            (stream, Some(Alpn::H2)) => ask_http2(stream, asked, host, plan).await?,
+            (stream, _) => ask_http1(stream, host, plan).await?,
+        },
     };
     if let Some(wanted) = &plan.body {
         wanted.judge(&body).map_err(|reason| Fault { status: Some(status), reason })?;
@@ -30,7 +34,12 @@ pub(super) async fn ask(asked: &Asked, plan: &HttpCheckPlan) -> Result<u16, Faul
 }
 
 /// The status, which must be a good one, and the body, where it matters.
-async fn ask_http2(asked: &Asked, host: &str, plan: &HttpCheckPlan) -> Result<(u16, Vec<u8>), Fault> {
+async fn ask_http2(
+    stream: Box<dyn Stream>,
+    asked: &Asked,
+    host: &str,
+    plan: &HttpCheckPlan,
+) -> Result<(u16, Vec<u8>), Fault> {
     let request = Request::get(format!("{}://{host}{}", asked.scheme(), plan.path))
         .version(Version::HTTP_2)
         .header("user-agent", USER_AGENT)
@@ -38,7 +47,7 @@ async fn ask_http2(asked: &Asked, host: &str, plan: &HttpCheckPlan) -> Result<(u
         .body(())
         .map_err(|error| Fault::early(format!("cannot ask: {error}")))?;
     let body_max = if plan.body.is_some() { BODY_BYTES_MAX } else { 0 };
-    let answer = exchange(asked, request, Bytes::new(), body_max).await?;
+    let answer = exchange(stream, request, Bytes::new(), body_max).await?;
     judge_status(answer.status, plan)?;
     Ok((answer.status, answer.body.to_vec()))
 }
@@ -50,8 +59,11 @@ fn judge_status(status: u16, plan: &HttpCheckPlan) -> Result<(), Fault> {
     }
 }
 
-async fn ask_http1(asked: &Asked, host: &str, plan: &HttpCheckPlan) -> Result<(u16, Vec<u8>), Fault> {
-    let (mut stream, _) = asked.connect(HttpVersions::Http11.alpn()).await?;
+async fn ask_http1(
+    mut stream: Box<dyn Stream>,
+    host: &str,
+    plan: &HttpCheckPlan,
+) -> Result<(u16, Vec<u8>), Fault> {
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         plan.path

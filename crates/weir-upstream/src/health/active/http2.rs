@@ -7,7 +7,7 @@ use http::{HeaderMap, Request};
 use tokio::task::JoinHandle;
 
 use super::Fault;
-use super::connect::{Asked, Stream};
+use super::connect::Stream;
 
 /// Longest head or trailers.
 const HEAD_BYTES_MAX: u32 = 64 << 10;
@@ -30,14 +30,13 @@ impl Drop for Driver {
     }
 }
 
-/// Sends a request and reads at most `body_max` bytes of its answer's body.
+/// Sends a request on a fresh connection and reads at most `body_max` bytes of its answer's body.
 pub(super) async fn exchange(
-    asked: &Asked,
+    stream: Box<dyn Stream>,
     request: Request<()>,
     body: Bytes,
     body_max: usize,
 ) -> Result<Answer, Fault> {
-    let stream: Box<dyn Stream> = asked.connect_http2().await?;
     let failed = |error: h2::Error| Fault::early(format!("HTTP/2: {error}"));
     let mut builder = client::Builder::new();
     builder.enable_push(false).max_header_list_size(HEAD_BYTES_MAX);

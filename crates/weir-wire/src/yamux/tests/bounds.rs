@@ -79,6 +79,23 @@ fn our_opens_beyond_the_limit_fail_and_beyond_the_backlog_wait() {
 }
 
 #[test]
+fn streams_of_a_peer_that_never_ends_them_give_up_their_places() {
+    // yamux-js does not look at our end.
+    let mut relay = End::new(Role::Client, Limits { streams_max: 3, ..LIMITS });
+    for id in [1, 3, 5, 7, 9] {
+        assert_eq!(relay.session.open(relay.now), Ok(id));
+        relay.session.offer(id, 1);
+        relay.say();
+        relay.now += Duration::from_millis(1);
+        relay.session.release(relay.now, id);
+        relay.say();
+    }
+    assert_eq!(relay.session.streams(), 3);
+    assert_eq!([relay.session.pop_gone(), relay.session.pop_gone()], [Some(1), Some(3)]);
+    assert_eq!(relay.session.pop_gone(), None);
+}
+
+#[test]
 fn a_flood_that_is_not_read_away_ends_the_session() {
     let mut pinged = agent();
     let pings = frame(PING, SYN, 0, 7).repeat(PONGS_MAX + 1);
