@@ -9,7 +9,10 @@ use crate::tls::{TlsClient, tls, tls_with};
 
 /// What OpenSSL's client says of a session with these options, on which it sends `input`.
 fn s_client(gateway: &Gateway, options: &[&str], input: &str) -> String {
-    let script = format!("printf '{input}' | timeout 10 openssl s_client -connect {} \"$@\" 2>&1", gateway.addr("web"));
+    let script = format!(
+        "printf '{input}' | timeout 10 openssl s_client -connect {} \"$@\" 2>&1",
+        gateway.addr("web")
+    );
     let mut command = Command::new("sh");
     command.args(["-c", &script, "sh"]).args(options).stdin(Stdio::null());
     String::from_utf8_lossy(&command.output().expect("openssl runs").stdout).into_owned()
@@ -36,7 +39,8 @@ fn a_session_is_not_negotiated_anew() {
 #[test]
 fn old_versions_and_other_protocols_are_refused() {
     let (_origin, gateway) = served();
-    for options in [&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"][..], &["-tls1", "-cipher", "ALL:@SECLEVEL=0"]] {
+    for options in [&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"][..], &["-tls1", "-cipher", "ALL:@SECLEVEL=0"]]
+    {
         let said = s_client(&gateway, options, "");
         assert!(said.contains("alert"), "{options:?}: {said}");
     }
