@@ -48,6 +48,7 @@ mod tcp_sni;
 mod tcp_tls;
 mod timeouts;
 mod tls;
+mod tls_abuse;
 mod tls_certificates;
 mod tls_http;
 mod tls_scanners;
