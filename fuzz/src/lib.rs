@@ -6,6 +6,7 @@
 mod chunked;
 mod config;
 mod differential;
+mod grpc_health;
 mod grpc_web;
 mod h2_meter;
 mod hello;
@@ -19,6 +20,7 @@ mod yamux;
 pub use chunked::http1_chunked;
 pub use config::config;
 pub use differential::http1_differential;
+pub use grpc_health::grpc_health;
 pub use grpc_web::grpc_web;
 pub use h2_meter::h2_meter;
 pub use hello::client_hello;
@@ -33,9 +35,10 @@ pub use yamux::yamux;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("client_hello", client_hello),
     ("config", config),
+    ("grpc_health", grpc_health),
     ("grpc_web", grpc_web),
     ("h2_meter", h2_meter),
     ("host", host),

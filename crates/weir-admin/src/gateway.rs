@@ -28,6 +28,9 @@ pub trait Gateway: Send + Sync + 'static {
     /// The upstreams with their endpoints.
     fn upstreams(&self) -> Value;
 
+    /// The certificates of each listener, those that end first.
+    fn certificates(&self) -> Value;
+
     /// All metrics in the Prometheus text format 0.0.4.
     fn metrics(&self) -> String;
 

@@ -58,6 +58,7 @@ pub(crate) async fn handle(
         Resource::Config => work.ask(<dyn Gateway>::config).await.map(ok),
         Resource::Routes => work.ask(<dyn Gateway>::routes).await.map(ok),
         Resource::Upstreams => work.ask(<dyn Gateway>::upstreams).await.map(ok),
+        Resource::Certificates => work.ask(<dyn Gateway>::certificates).await.map(ok),
         Resource::Reload => reload(work, head).await,
         Resource::Explain => explain(work, body).await.map(ok),
         Resource::Endpoint { upstream, address, order } => {

@@ -19,6 +19,11 @@ pub struct Section<'n> {
 }
 
 impl Object {
+    /// An empty mapping in the place of `node`, such as `on`: every key has its default.
+    pub fn defaults<'n>(&'static self, node: &'n Node) -> Section<'n> {
+        Section { table: self, node, found: Vec::new() }
+    }
+
     /// Opens a mapping (or nothing at all, which counts as an empty one) and reports what is wrong with it:
     /// unknown and missing keys, values of a wrong type or out of range.
     pub fn open<'n>(&'static self, node: &'n Node, problems: &Problems) -> Section<'n> {

@@ -104,6 +104,8 @@ pub(crate) struct Record {
     pub(crate) attempts: u32,
     pub(crate) status: u16,
     pub(crate) error: Option<ErrorCode>,
+    /// Whether the answer would have been compressed, had not so many been at the time.
+    pub(crate) compression_refused: bool,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     /// When the head of the request was whole; the start where it came at once.
@@ -266,6 +268,7 @@ impl Record {
             attempts: 0,
             status: 0,
             error: None,
+            compression_refused: false,
             bytes_in: 0,
             bytes_out: 0,
             read_at: now,

@@ -11,6 +11,7 @@ mod exchange;
 mod filter;
 mod former;
 mod forward;
+mod https;
 mod pipeline;
 mod plane;
 mod policy;
@@ -31,6 +32,7 @@ pub use action::{
     Action, ActionPlan, REDIRECT, RESPOND, RedirectPlan, RespondPlan, SHARE, Share, SplitPlan, decode_forward,
 };
 pub use former::FormerPlanes;
+pub use https::{HSTS_KEY, HttpsPlan, HttpsRedirect, REDIRECT_HTTPS_KEY};
 pub use plane::{Http2, Limits, ListenerPlan, Plane, PlanePlan, Route, RoutePlan, Timeouts, Versions};
 pub use policy::{
     BodyLimitPlan, Coding, CompressPlan, CorsPlan, FieldChanges, Flow, Granted, GrpcWebPlan, HeadersPlan,

@@ -10,6 +10,7 @@ use weir_upstream::Upstream;
 use weir_wire::h2_meter;
 
 use crate::action::{Action, ActionPlan};
+use crate::https::HttpsPlan;
 use crate::policy::{Policy, PolicyPlan};
 use crate::stats::RouteStats;
 use crate::trailers::TrailerRules;
@@ -110,6 +111,8 @@ pub struct ListenerPlan {
     pub proxy_protocol: ProxyProtocol,
     /// What connections shake hands by first.
     pub tls: Option<Arc<ServerTls>>,
+    /// What it says about HTTPS.
+    pub https: HttpsPlan,
 }
 
 /// The versions of HTTP that a listener serves: at least one.

@@ -65,6 +65,7 @@ struct PlaneShard {
     errors: [Tally; ErrorCode::ALL.len()],
     retries: Tally,
     replays_overflowed: Tally,
+    compressions_refused: Tally,
     upstream_connects: Tally,
     upstream_reuses: Tally,
 }
@@ -75,6 +76,7 @@ impl Default for PlaneShard {
             errors: std::array::from_fn(|_| Tally::default()),
             retries: Tally::default(),
             replays_overflowed: Tally::default(),
+            compressions_refused: Tally::default(),
             upstream_connects: Tally::default(),
             upstream_reuses: Tally::default(),
         }
@@ -103,6 +105,10 @@ impl HttpStats {
 
     pub(crate) fn replay_overflowed(&self, shard: Shard) {
         self.shards.at(shard).replays_overflowed.add(1);
+    }
+
+    pub(crate) fn compression_refused(&self, shard: Shard) {
+        self.shards.at(shard).compressions_refused.add(1);
     }
 
     pub(crate) fn connected(&self, shard: Shard) {
@@ -138,6 +144,11 @@ impl Collect for HttpStats {
             "weir_replays_overflowed_total",
             "Requests whose body outgrew the replay buffer and could not be retried any more.",
             self.sum(|s| s.replays_overflowed.get()),
+        );
+        counter(
+            "weir_compressions_refused_total",
+            "Answers sent as they are because so many were being compressed.",
+            self.sum(|s| s.compressions_refused.get()),
         );
         counter(
             "weir_upstream_connects_total",

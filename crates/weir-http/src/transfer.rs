@@ -38,6 +38,8 @@ pub(crate) struct Transfer {
     limit: u64,
     blocked: Side,
     moved: bool,
+    /// Bytes that the sink took since that last counted as progress.
+    taken: usize,
     since: Instant,
 }
 
@@ -96,6 +98,10 @@ const TURN_BYTES: u64 = 4 << 20;
 
 /// The same for a body that passes through a filter, some of which take 20 ns for a byte.
 const FILTERED_TURN_BYTES: u64 = 64 << 10;
+
+/// Bytes that a sink which never takes all that is there has to take for its patience to begin anew: otherwise a client
+/// that grants a byte a minute would hold an answer, and its endpoint, for ever.
+const PROGRESS_BYTES: usize = 4 << 10;
 
 /// Which end a transfer waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +194,7 @@ impl Transfer {
             limit: u64::MAX,
             blocked: Side::Source,
             moved: false,
+            taken: 0,
             since: now,
         }
     }
@@ -273,6 +280,15 @@ impl Transfer {
         }
     }
 
+    /// Whether that is progress: the sink took all that was there, or enough of it.
+    fn sink_took(&mut self, count: usize, is_all: bool) {
+        self.taken += count;
+        if is_all || self.taken >= PROGRESS_BYTES {
+            self.taken = 0;
+            self.moved = true;
+        }
+    }
+
     /// What of the source's buffer can be written as it is.
     pub(crate) fn raw_ready(&self, filled: usize) -> usize {
         match (&self.source, self.sink) {
@@ -297,8 +313,12 @@ impl Transfer {
     /// Accounts for bytes of [`raw_ready`](Self::raw_ready) that were written; `is_end` where the body
     /// [ends with them](Self::ends_with) and the sink was told so.
     pub(crate) fn wrote_raw(&mut self, count: usize, is_end: bool) {
-        self.bytes += count as u64;
         self.moved = true;
+        self.account_for(count, is_end);
+    }
+
+    fn account_for(&mut self, count: usize, is_end: bool) {
+        self.bytes += count as u64;
         match &mut self.source {
             _ if is_end => self.source = Source::Finished,
             Source::Length(left) => *left -= count as u64,
@@ -346,7 +366,8 @@ impl Transfer {
                         .map_err(TransferError::SinkFailed)?;
                     tap.took(&from.filled()[..count]);
                     from.consume(count);
-                    self.wrote_raw(count, is_end && count == raw);
+                    self.account_for(count, is_end && count == raw);
+                    self.sink_took(count, count == raw);
                     continue;
                 }
                 self.encode(from, buffers, tap)?;
@@ -383,8 +404,9 @@ impl Transfer {
         let count =
             ready!(to.poll_write(cx, encoded.filled(), is_last)).map_err(TransferError::SinkFailed)?;
         encoded.consume(count);
-        self.moved = true;
-        if encoded.is_empty() {
+        let is_all = encoded.is_empty();
+        self.sink_took(count, is_all);
+        if is_all {
             if is_last {
                 self.end = End::Told;
             }
@@ -455,12 +477,12 @@ impl Transfer {
         self.blocked = Side::Sink;
         let more = (pipe.filled() as u64) < left;
         let count = ready!(pipe.poll_drain(cx, &to.socket, more)).map_err(TransferError::SinkFailed)?;
-        if pipe.filled() == 0
-            && let Some(pipe) = self.pipe.take()
-        {
+        let is_all = pipe.filled() == 0;
+        if is_all && let Some(pipe) = self.pipe.take() {
             spares.pipes.put(pipe);
         }
-        self.wrote_raw(count, count as u64 == left);
+        self.sink_took(count, is_all);
+        self.account_for(count, count as u64 == left);
         Poll::Ready(Ok(()))
     }
 

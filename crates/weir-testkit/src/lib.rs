@@ -7,6 +7,7 @@
 
 pub mod behaviour;
 mod certificate;
+mod chromium;
 mod client;
 mod dnsmasq;
 mod dnsperf;
@@ -21,6 +22,7 @@ mod load;
 mod message;
 mod metrics;
 mod nginx;
+mod node;
 mod origin;
 mod pgbench;
 mod postgres;
@@ -35,6 +37,7 @@ pub mod websocket;
 mod wire;
 
 pub use certificate::{Authority, Certificate, CertificateRequest};
+pub use chromium::browse;
 pub use client::RawClient;
 pub use dnsmasq::Dnsmasq;
 pub use dnsperf::{Dnsperf, DnsperfReport};
@@ -48,6 +51,7 @@ pub use load::{Curl, Load, LoadReport, curl, wrk};
 pub use message::{Fields, Head, Response};
 pub use metrics::Metrics;
 pub use nginx::Nginx;
+pub use node::node;
 pub use origin::{After, Connection, Origin, Request};
 pub use pgbench::{Pgbench, PgbenchReport, PgbenchRun};
 pub use postgres::Postgres;

@@ -6,7 +6,7 @@ use crate::balancer::Ewma;
 use crate::health::Vitals;
 use crate::link::Link;
 use crate::queue::Queue;
-use crate::{Address, EndpointPlan, EndpointState, LinkId, Outcome};
+use crate::{Address, EndpointPlan, EndpointState, LinkId, Outcome, Spoken};
 
 /// One address of an upstream, with the settings of one configuration; its load, counters and health are shared with
 /// its earlier and later selves.
@@ -73,6 +73,16 @@ impl Endpoint {
     /// Whether a connection to it that has become idle may be kept.
     pub fn keeps_connections(&self) -> bool {
         !self.is_retired() && !self.link.is_unwanted()
+    }
+
+    /// Remembers which version of HTTP a connection to it turned out to speak.
+    pub fn set_spoken(&self, spoken: Spoken) {
+        self.link.set_spoken(spoken);
+    }
+
+    /// The version of HTTP that was spoken on the last connection to it; none before the first.
+    pub fn spoken(&self) -> Option<Spoken> {
+        self.link.spoken()
     }
 
     /// Whether connections to it are secured by TLS.

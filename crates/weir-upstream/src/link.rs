@@ -1,11 +1,11 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use rustls_pki_types::ServerName;
 use weir_net::tls::{Alpn, ClientTls};
 
 use crate::tls_tally::TlsTally;
-use crate::{HttpVersions, TlsPlan, UpstreamPlan};
+use crate::{HttpVersions, Spoken, TlsPlan, UpstreamPlan};
 
 /// What the connections to an endpoint are known by that are made in one way. An endpoint that is spoken to in another
 /// way from now on has another one, and keeps its own id, counters and health.
@@ -18,6 +18,9 @@ pub(crate) struct Link {
     id: LinkId,
     /// No configuration wants connections that were made so: none is kept.
     unwanted: AtomicBool,
+    /// What the last connection turned out to speak; 0 before the first.
+    spoken: AtomicU8,
+    http: HttpVersions,
     secured: Option<Secured>,
 }
 
@@ -51,12 +54,13 @@ impl Links {
     /// The link to an endpoint that must prove to be `name`: the one it had, where that is still right.
     pub(crate) fn link(&self, name: Option<ServerName<'static>>, before: Option<Arc<Link>>) -> Arc<Link> {
         let secured = self.secured.as_ref().zip(name);
-        let is_right = |link: &Link| match (&link.secured, &secured) {
-            (None, None) => true,
-            (Some(had), Some(((plan, ..), name))) => {
-                had.name == *name && had.http == self.http && had.plan == *plan
-            }
-            (Some(_), None) | (None, Some(_)) => false,
+        let is_right = |link: &Link| {
+            let is_secured_so = match (&link.secured, &secured) {
+                (None, None) => true,
+                (Some(had), Some(((plan, ..), name))) => had.name == *name && had.plan == *plan,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            link.http == self.http && is_secured_so
         };
         if let Some(link) = before.filter(|link| is_right(link)) {
             return link;
@@ -65,6 +69,8 @@ impl Links {
         Arc::new(Link {
             id: LinkId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
             unwanted: AtomicBool::new(false),
+            spoken: AtomicU8::new(0),
+            http: self.http,
             secured: secured.map(|((plan, tls, tally), name)| Secured {
                 plan: Arc::clone(plan),
                 http: self.http,
@@ -93,6 +99,11 @@ impl Link {
         self.id
     }
 
+    /// The version of HTTP that is spoken on it.
+    pub(crate) const fn http(&self) -> HttpVersions {
+        self.http
+    }
+
     pub(crate) const fn secured(&self) -> Option<&Secured> {
         self.secured.as_ref()
     }
@@ -103,5 +114,17 @@ impl Link {
 
     pub(crate) fn is_unwanted(&self) -> bool {
         self.unwanted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_spoken(&self, spoken: Spoken) {
+        self.spoken.store(spoken as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn spoken(&self) -> Option<Spoken> {
+        match self.spoken.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(Spoken::Http11),
+            _ => Some(Spoken::Http2),
+        }
     }
 }

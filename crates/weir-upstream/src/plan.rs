@@ -156,8 +156,29 @@ impl HttpVersions {
     /// What is offered by ALPN, the preferred one first.
     pub const fn alpn(self) -> &'static [&'static [u8]] {
         match self {
-            Self::Auto | Self::Http11 => &[b"http/1.1"],
+            Self::Auto => &[b"h2", b"http/1.1"],
+            Self::Http11 => &[b"http/1.1"],
             Self::Http2 => &[b"h2"],
+        }
+    }
+}
+
+/// The version of HTTP that an endpoint was found to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Spoken {
+    /// HTTP/1.1.
+    Http11 = 1,
+    /// HTTP/2.
+    Http2 = 2,
+}
+
+impl Spoken {
+    /// The word of the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http11 => "1.1",
+            Self::Http2 => "2",
         }
     }
 }
@@ -376,8 +397,18 @@ pub enum CheckPlan {
     Tcp,
     /// Whether a GET is answered as expected.
     Http(HttpCheckPlan),
+    /// Whether grpc.health.v1.Health/Check says that it serves.
+    Grpc(GrpcCheckPlan),
     /// Whether a datagram is answered as expected.
     Udp(UdpCheckPlan),
+}
+
+/// A health check by gRPC.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GrpcCheckPlan {
+    /// The service that is asked for, at most [`SERVICE_BYTES_MAX`](weir_wire::grpc_health::SERVICE_BYTES_MAX) bytes;
+    /// default empty, which stands for the whole server.
+    pub service: String,
 }
 
 /// A health check by UDP.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::{AdminState, CheckResult, EndpointState, FailureKind, HealthPlan, TlsStatus, Upstream, balancer};
+use crate::{
+    AdminState, CheckResult, EndpointState, FailureKind, HealthPlan, Spoken, TlsStatus, Upstream, balancer,
+};
 
 /// An upstream at one moment.
 #[derive(Debug, Clone)]
@@ -57,6 +59,8 @@ pub struct EndpointStatus {
     pub id: u32,
     /// Whom it must prove to be, where connections are secured.
     pub server_name: Option<String>,
+    /// The version of HTTP that was spoken on the last connection to it.
+    pub spoken: Option<Spoken>,
     /// What it is and why.
     pub state: EndpointState,
     /// The operator's word.
@@ -138,6 +142,7 @@ impl Upstream {
                     label: Arc::clone(endpoint.label()),
                     id: endpoint.id(),
                     server_name: endpoint.server_name(),
+                    spoken: endpoint.spoken(),
                     state: endpoint.state(),
                     admin: endpoint.vitals.admin(),
                     backup: endpoint.is_backup(),

@@ -5,6 +5,7 @@ mod metrics;
 mod policy;
 mod secret;
 mod stream;
+mod tls;
 mod view;
 
 use std::sync::Arc;
@@ -98,6 +99,10 @@ impl weir_admin::Gateway for Admin {
         view::upstreams(&self.gateway)
     }
 
+    fn certificates(&self) -> Value {
+        view::certificates(&self.gateway)
+    }
+
     fn metrics(&self) -> String {
         self.gateway.registry.render()
     }
@@ -119,7 +124,9 @@ impl weir_admin::Gateway for Admin {
         let running = self.gateway.upstreams();
         // A reload may come between the plan and its upstreams; then the plan alone is explained.
         let of_name = |name: &str| running.iter().find(|upstream| **upstream.name() == *name).cloned();
-        crate::explain::explain(&self.gateway.plan(), &question, &of_name)
+        let tls = self.gateway.tls();
+        let certificates = |name: &str| tls.get(name).map(|tls| tls.certificates());
+        crate::explain::explain(&self.gateway.plan(), &question, &of_name, &certificates)
     }
 
     fn set_endpoint(

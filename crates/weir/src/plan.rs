@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_config::Position;
-use weir_http::{Http2, Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts, Versions};
+use weir_http::{Http2, HttpsPlan, Limits, PolicyPlan, RedirectPlan, RespondPlan, Timeouts, Versions};
 use weir_net::tls::ServerTlsPlan;
 use weir_net::{BindAddress, ProxyProtocol, TrustedProxies};
 use weir_route::{PathRules, RouteTable, Rule};
@@ -87,6 +87,8 @@ pub(crate) struct ListenerPlan {
     pub(crate) paths: PathRules,
     /// Whether connections begin with a PROXY header.
     pub(crate) proxy_protocol: ProxyProtocol,
+    /// What it says about HTTPS; of no meaning where it does not take HTTP.
+    pub(crate) https: HttpsPlan,
     /// TLS on the side of clients.
     pub(crate) tls: Option<ServerTlsPlan>,
     /// What it takes.

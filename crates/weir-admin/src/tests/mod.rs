@@ -61,6 +61,10 @@ impl Gateway for Example {
         json!({ "upstreams": [] })
     }
 
+    fn certificates(&self) -> Value {
+        json!({ "certificates": [] })
+    }
+
     fn metrics(&self) -> String {
         "# TYPE weir_x gauge\nweir_x 1\n".to_owned()
     }

@@ -43,7 +43,7 @@ async fn no_answer_may_be_stored_sniffed_framed_or_run() {
 #[tokio::test]
 async fn views_are_json_and_head_is_get_without_the_body() {
     let running = Running::example();
-    for name in ["status", "config", "routes", "upstreams"] {
+    for name in ["status", "config", "routes", "upstreams", "certificates"] {
         let reply = running.ask(&format!("GET /api/v1/{name}"), "").await;
         assert_eq!((reply.status, reply.field("content-type")), (200, Some("application/json")), "{name}");
         let head = running.ask(&format!("HEAD /api/v1/{name}"), "").await;

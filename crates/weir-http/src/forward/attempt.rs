@@ -4,12 +4,17 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Instant;
 
-use weir_upstream::{Dial, Endpoint, HttpVersions, Lease, PoolPlan, Speaks, Upstream, UpstreamPlan, dial};
+use weir_net::Socket;
+use weir_net::tls::Alpn;
+use weir_upstream::{
+    Dial, Endpoint, HttpVersions, Lease, PoolPlan, Speaks, Spoken, Upstream, UpstreamPlan, dial,
+};
 use weir_wire::http1::{Body, Known, response_body};
 
 use super::exchanging::Exchanging;
 use super::limits::Limits;
-use super::{ForwardError, Forwarded, IdleLimits, head, stream};
+use super::stream::{self, Tried};
+use super::{ForwardError, Forwarded, IdleLimits, head};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::pipeline::grpc;
@@ -88,13 +93,18 @@ pub(super) async fn attempt(
     if let Some(total) = limits.total {
         grpc::shorten(exchange, total.saturating_duration_since(request.now));
     }
-    if plan.http == HttpVersions::Http2 {
-        return stream::attempt(connection, exchange, body, lease, plan, request).await;
-    }
     let worker = Arc::clone(&connection.worker);
     let endpoint = lease.endpoint();
+    let mut opened = None;
+    if stream::is_called_for(&worker, exchange, plan, endpoint) {
+        match stream::attempt(connection, exchange, body, lease, plan, request).await? {
+            Tried::Answered(answered) => return Ok(answered),
+            Tried::Http11(socket) => opened = socket,
+        }
+    }
     let is_idempotent = exchange.request.method().is_idempotent();
-    if !request.only_fresh
+    if opened.is_none()
+        && !request.only_fresh
         && let Some((io, opened_at)) = reuse(&worker, endpoint, is_idempotent, request.now)
     {
         worker.shared.stats.reused(worker.base.shard);
@@ -107,27 +117,55 @@ pub(super) async fn attempt(
         }
     }
     let fresh = |error| Failure { error, reused: false };
-    let begun = Instant::now();
-    let limit = limits.within(limits.connect, begun);
-    let how = Dial { limit, preface: &[], speaks: Speaks::Http };
-    let dialled = dial(&worker.base, &connection.deadline, endpoint, how).await;
-    exchange.record.connect_us = micros(begun);
-    let socket = dialled.map_err(|error| {
-        fresh(match ForwardError::from(error) {
-            error @ ForwardError::ConnectTimeout => limits.expired(error),
-            error => error,
-        })
-    })?;
-    worker.shared.stats.connected(worker.base.shard);
-    let now = Instant::now();
-    endpoint.connected(now - begun);
-    let sending = Sending { request, opened_at: now, now };
+    let (socket, opened_at) = match opened {
+        Some(opened) => opened,
+        None => open(connection, exchange, lease, plan, limits).await.map_err(fresh)?,
+    };
+    if plan.http == HttpVersions::Auto && socket.alpn() == Some(Alpn::H2) {
+        // It speaks another version than it did.
+        worker.shared_with(endpoint, &plan.pool).adopt(socket, stream::opening(lease, plan, request));
+        return match stream::attempt(connection, exchange, body, lease, plan, request).await? {
+            Tried::Answered(answered) => Ok(answered),
+            Tried::Http11(_) => Err(fresh(ForwardError::Refused { leaving: true })),
+        };
+    }
+    endpoint.set_spoken(Spoken::Http11);
+    let sending = Sending { request, opened_at, now: Instant::now() };
     write_head(connection, exchange, body, lease, plan);
     let sent = send(connection, exchange, body, Wire::H1(Io::new(socket)), None, &sending).await;
     if let Err(ForwardError::Tls(fault)) = &sent {
         endpoint.tls_failed(&worker.base, fault);
     }
     sent.map_err(fresh)
+}
+
+/// Opens a connection for one request at a time, or so it seems before ALPN has decided.
+async fn open(
+    connection: &Connection,
+    exchange: &mut Exchange,
+    lease: &Lease,
+    plan: &UpstreamPlan,
+    limits: &Limits,
+) -> Result<(Socket, Instant), ForwardError> {
+    let worker = &connection.worker;
+    let begun = Instant::now();
+    let limit = limits.within(limits.connect, begun);
+    // What is to become another protocol has to be HTTP/1.1 before.
+    let speaks = match plan.http {
+        HttpVersions::Auto if exchange.upgrade.is_some() => Speaks::Client(Some(b"http/1.1")),
+        _ => Speaks::Http,
+    };
+    let how = Dial { limit, preface: &[], speaks };
+    let dialled = dial(&worker.base, &connection.deadline, lease.endpoint(), how).await;
+    exchange.record.connect_us = micros(begun);
+    let socket = dialled.map_err(|error| match ForwardError::from(error) {
+        error @ ForwardError::ConnectTimeout => limits.expired(error),
+        error => error,
+    })?;
+    worker.shared.stats.connected(worker.base.shard);
+    let now = Instant::now();
+    lease.endpoint().connected(now - begun);
+    Ok((socket, now))
 }
 
 pub(super) fn micros(since: Instant) -> u32 {
@@ -205,7 +243,10 @@ pub(super) async fn send(
         return Err(error);
     }
     let response = &exchange.response;
-    let upgraded = response.status == 101;
+    let upgraded = match &place {
+        None => response.status == 101,
+        Some(_) => exchange.upgrade.is_some() && matches!(response.status, 200..=299),
+    };
     let framing = if upgraded { Ok(Body::Empty) } else { response_body(response, exchange.request.method()) };
     let framing = match framing {
         Ok(_) if request.elsewhere.is_some_and(|upstream| gives_up(upstream, exchange, limits)) => {

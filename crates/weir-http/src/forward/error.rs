@@ -65,6 +65,8 @@ pub(crate) enum ForwardError {
     Framing(#[from] FramingError),
     #[error("the endpoint's answer to the upgrade does not fit: {0}")]
     UpgradeMismatch(&'static str),
+    #[error("the endpoint speaks HTTP/2 and does not take this upgrade")]
+    UpgradeNotTaken,
     /// A configured status, which may be tried elsewhere.
     #[error("the endpoint answered {0}")]
     Status(u16),
@@ -127,7 +129,7 @@ impl ForwardError {
             Self::BadHead(_) | Self::Head(_) | Self::Framing(_) => ErrorCode::UpstreamMalformed,
             // Given up for an endpoint that then could not be had.
             Self::Status(_) => ErrorCode::NoEndpoint,
-            Self::UpgradeMismatch(_) => ErrorCode::UpgradeFailed,
+            Self::UpgradeMismatch(_) | Self::UpgradeNotTaken => ErrorCode::UpgradeFailed,
             Self::TotalTimeout => ErrorCode::TotalTimeout,
             Self::ShuttingDown => ErrorCode::ShuttingDown,
             Self::ClientGone => ErrorCode::ClientGone,
@@ -163,6 +165,7 @@ impl ForwardError {
             | Self::OutOfDescriptors
             | Self::WriteTimeout
             | Self::UpgradeMismatch(_)
+            | Self::UpgradeNotTaken
             | Self::TotalTimeout
             | Self::ShuttingDown
             | Self::ClientGone
@@ -197,6 +200,7 @@ impl ForwardError {
             | Self::Untranslatable(_)
             | Self::Tunnel(_)
             | Self::AgentLost
+            | Self::UpgradeNotTaken
             | Self::OutOfDescriptors
             | Self::TotalTimeout
             | Self::ShuttingDown

@@ -1,13 +1,14 @@
 //! The heads of a request and its answer as an endpoint reads and writes them over HTTP/2.
 
 use bytes::Bytes;
+use h2::ext::Protocol;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, header};
 use weir_upstream::{Endpoint, HostPlan, UpstreamPlan};
 use weir_wire::http1::{Known, ResponseError, ResponseHead};
 
 use super::ForwardError;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Upgrade};
 use crate::wire;
 
 /// The head for one endpoint.
@@ -18,15 +19,24 @@ pub(super) fn request(
     exchange: &Exchange,
     plan: &UpstreamPlan,
     endpoint: &Endpoint,
-    secured: bool,
 ) -> Result<Request<()>, ForwardError> {
     let mut request = Request::new(());
-    *request.method_mut() = Method::from_bytes(exchange.request.method_bytes())
-        .map_err(|_| ForwardError::Untranslatable("its method is no token"))?;
-    *request.uri_mut() = uri(exchange, plan, endpoint, secured)?;
+    let is_websocket = exchange.upgrade == Some(Upgrade::WebSocket);
+    *request.method_mut() = if is_websocket {
+        request.extensions_mut().insert(Protocol::from_static("websocket"));
+        Method::CONNECT
+    } else {
+        Method::from_bytes(exchange.request.method_bytes())
+            .map_err(|_| ForwardError::Untranslatable("its method is no token"))?
+    };
+    *request.uri_mut() = uri(exchange, plan, endpoint)?;
     let mut fields = wire::written(&exchange.request.fields);
     for name in CONNECTION {
         fields.remove(name);
+    }
+    if is_websocket {
+        // The handshake of HTTP/1.1 has no part in it (RFC 8441 section 5).
+        fields.remove(header::SEC_WEBSOCKET_KEY);
     }
     if exchange.wants_trailers {
         fields.insert(header::TE, header::HeaderValue::from_static("trailers"));
@@ -45,12 +55,7 @@ const CONNECTION: [header::HeaderName; 5] = [
     header::HeaderName::from_static("keep-alive"),
 ];
 
-fn uri(
-    exchange: &Exchange,
-    plan: &UpstreamPlan,
-    endpoint: &Endpoint,
-    secured: bool,
-) -> Result<Uri, ForwardError> {
+fn uri(exchange: &Exchange, plan: &UpstreamPlan, endpoint: &Endpoint) -> Result<Uri, ForwardError> {
     let authority = match (&exchange.rewritten_host, &plan.host) {
         (Some(host), _) => host,
         (None, HostPlan::Preserve) if !exchange.authority.is_empty() => &exchange.authority[..],
@@ -63,7 +68,7 @@ fn uri(
     let length = authority.len();
     let bytes = Bytes::from(bytes);
     let mut parts = Parts::default();
-    parts.scheme = Some(if secured { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.scheme = Some(if endpoint.is_secured() { Scheme::HTTPS } else { Scheme::HTTP });
     parts.authority = Some(
         Authority::from_maybe_shared(bytes.slice(..length))
             .map_err(|_| ForwardError::Untranslatable("its host is no authority"))?,

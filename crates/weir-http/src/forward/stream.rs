@@ -2,21 +2,63 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use weir_upstream::{DialError, Lease, UpstreamPlan};
+use weir_net::Socket;
+use weir_upstream::{DialError, Endpoint, HttpVersions, Lease, Spoken, UpstreamPlan};
 
 use super::attempt::{self, Answered, Failure, Request, Sending};
 use super::{ForwardError, frames};
 use crate::connection::Connection;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Upgrade};
 use crate::shared::{OpenError, Opening, Place};
 use crate::transfer::{Sink, Transfer};
 use crate::wire::{H2Stream, Wire};
+use crate::worker::HttpWorker;
+
+/// What came of an attempt by HTTP/2.
+pub(super) enum Tried {
+    Answered(Answered),
+    /// It speaks HTTP/1.1; the connection that told so, for one of those who waited for it.
+    Http11(Option<(Socket, Instant)>),
+}
+
+/// Whether a request goes over a shared connection, as far as is known.
+pub(super) fn is_called_for(
+    worker: &HttpWorker,
+    exchange: &Exchange,
+    plan: &UpstreamPlan,
+    endpoint: &Endpoint,
+) -> bool {
+    match plan.http {
+        HttpVersions::Http11 => false,
+        HttpVersions::Http2 => true,
+        HttpVersions::Auto if !endpoint.is_secured() => false,
+        HttpVersions::Auto => match &exchange.upgrade {
+            None => endpoint.spoken() != Some(Spoken::Http11),
+            Some(Upgrade::WebSocket) => {
+                endpoint.spoken() == Some(Spoken::Http2)
+                    && worker.shared_with(endpoint, &plan.pool).takes_websocket()
+            }
+            Some(Upgrade::Other(_)) => false,
+        },
+    }
+}
+
+/// How connections to the endpoint are opened.
+pub(super) fn opening(lease: &Lease, plan: &UpstreamPlan, request: &Request<'_>) -> Opening {
+    Opening {
+        endpoint: Arc::clone(lease.endpoint()),
+        pool: plan.pool,
+        connect_timeout: plan.connect_timeout,
+        header_bytes: request.limits.head.bytes,
+    }
+}
 
 /// Sends the request to the leased endpoint and reads the head of its answer.
 pub(super) async fn attempt(
@@ -26,9 +68,16 @@ pub(super) async fn attempt(
     lease: &Lease,
     plan: &UpstreamPlan,
     request: &Request<'_>,
-) -> Result<Answered, Failure> {
+) -> Result<Tried, Failure> {
     let fresh = |error| Failure { error, reused: false };
-    let (place, mut send) = place(connection, exchange, lease, plan, request).await.map_err(fresh)?;
+    if let Some(Upgrade::Other(_)) = exchange.upgrade {
+        return Err(fresh(ForwardError::UpgradeNotTaken));
+    }
+    let (place, mut send) = match place(connection, exchange, lease, plan, request).await {
+        Ok(Placed::At(place, send)) => (place, send),
+        Ok(Placed::Http11(socket)) => return Ok(Tried::Http11(socket)),
+        Err(error) => return Err(fresh(error)),
+    };
     let worker = Arc::clone(&connection.worker);
     let reused = place.has_served();
     if reused {
@@ -37,8 +86,14 @@ pub(super) async fn attempt(
     let failure = |error| Failure { error, reused };
     exchange.up.clear();
     body.aim(Sink::Frames, &exchange.replay.bytes, &mut exchange.up, &worker.base.spares);
-    let head = frames::request(exchange, plan, lease.endpoint(), false).map_err(fresh)?;
-    let is_ended = body.is_finished() && exchange.up.is_empty();
+    let head = frames::request(exchange, plan, lease.endpoint()).map_err(fresh)?;
+    if exchange.upgrade.is_some() {
+        settle(connection, request, &place).await.map_err(fresh)?;
+        if !send.is_extended_connect_protocol_enabled() {
+            return Err(fresh(ForwardError::UpgradeNotTaken));
+        }
+    }
+    let is_ended = body.is_finished() && exchange.up.is_empty() && exchange.upgrade.is_none();
     let sent = send.send_request(head, is_ended);
     drop(send);
     let (answer, stream) = sent.map_err(|error| failure(ForwardError::of_stream(error, &place)))?;
@@ -49,7 +104,28 @@ pub(super) async fn attempt(
     if let Err(ForwardError::Refused { .. }) = result {
         worker.shared.stats.shared.refused(worker.base.shard);
     }
-    result.map_err(failure)
+    result.map(Tried::Answered).map_err(failure)
+}
+
+/// Waits for the peer's settings: what it takes stands there.
+async fn settle(connection: &Connection, request: &Request<'_>, place: &Place) -> Result<(), ForwardError> {
+    let (limits, now) = (request.limits, Instant::now());
+    connection.deadline.set(now, limits.within(limits.connect, now));
+    let mut settled = pin!(place.settled());
+    poll_fn(|cx| match settled.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(Ok(())),
+        Poll::Pending if connection.worker.base.is_stopping() => Poll::Ready(Err(ForwardError::ShuttingDown)),
+        Poll::Pending if connection.deadline.is_expired(cx) => {
+            Poll::Ready(Err(limits.expired(ForwardError::ConnectTimeout)))
+        }
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+enum Placed {
+    At(Place, SendRequest<Bytes>),
+    Http11(Option<(Socket, Instant)>),
 }
 
 /// Waits for a place on a connection, which may have to be opened.
@@ -59,21 +135,23 @@ async fn place(
     lease: &Lease,
     plan: &UpstreamPlan,
     request: &Request<'_>,
-) -> Result<(Place, SendRequest<Bytes>), ForwardError> {
+) -> Result<Placed, ForwardError> {
     let worker = Arc::clone(&connection.worker);
     let limits = request.limits;
-    let opening = Opening {
-        endpoint: Arc::clone(lease.endpoint()),
-        pool: plan.pool,
-        connect_timeout: plan.connect_timeout,
-        header_bytes: limits.head.bytes,
-    };
-    let mut waiting = worker.shared_with(lease.endpoint(), &plan.pool).wait();
+    let opening = opening(lease, plan, request);
+    let shared = worker.shared_with(lease.endpoint(), &plan.pool);
+    let mut waiting = shared.wait();
     let mut begun = None;
     let placed = poll_fn(|cx| {
         let now = begun.map_or(request.now, |_| Instant::now());
         if let Poll::Ready(result) = waiting.poll(cx, &opening, now) {
-            return Poll::Ready(result.map_err(|error| ForwardError::of_open(&error)));
+            return Poll::Ready(match result {
+                Ok((place, send)) => Ok(Placed::At(place, send)),
+                Err(error) => match &*error {
+                    OpenError::Http11 => Ok(Placed::Http11(shared.take_other())),
+                    error => Err(ForwardError::of_open(error)),
+                },
+            });
         }
         if begun.is_none() {
             let now = Instant::now();
@@ -111,6 +189,7 @@ impl ForwardError {
             OpenError::Dial(DialError::Tls(fault)) => Self::Tls(fault.clone()),
             OpenError::Dial(DialError::TimedOut) => Self::ConnectTimeout,
             OpenError::Dial(DialError::Tunnel(refusal)) => Self::Tunnel(*refusal),
+            OpenError::Http11 => Self::BadHead("it speaks HTTP/1.1"),
             OpenError::Dial(DialError::OutOfDescriptors) => Self::OutOfDescriptors,
             OpenError::Dial(DialError::Stopping) => Self::ShuttingDown,
         }

@@ -12,6 +12,7 @@ use weir_wire::http1::{
 use super::gateway_fields;
 use crate::connection::Connection;
 use crate::exchange::{Exchange, Upgrade};
+use crate::https::HttpsRedirect;
 use crate::plane::{Plane, Route};
 use crate::reject::Reject;
 use crate::wire::Wire;
@@ -26,6 +27,8 @@ pub(super) enum Admitted<'a> {
     Route(&'a Route),
     /// `OPTIONS *`.
     ServerOptions,
+    /// Sent to the same place over HTTPS.
+    Https(HttpsRedirect),
 }
 
 /// Judges the head; on success the exchange holds the request as it will be forwarded.
@@ -47,6 +50,9 @@ pub(super) fn admit<'a>(
     refuse_method(&exchange.request)?;
     if read_target(exchange, connection, plane)? == TargetKind::Server {
         return Ok(Admitted::ServerOptions);
+    }
+    if let Some(redirect) = redirect_https(exchange, connection, plane) {
+        return Ok(Admitted::Https(redirect));
     }
     exchange.upgrade = match exchange.connect.is_some() {
         true => Some(read_connect(connection, exchange)?),
@@ -81,6 +87,14 @@ fn framing(connection: &Connection, exchange: &Exchange) -> Result<Body, Reject>
         }
         (body, _) => Ok(body),
     }
+}
+
+/// Where a request is sent that is to come over HTTPS and has not, as far as a trusted proxy tells.
+fn redirect_https(exchange: &Exchange, connection: &Connection, plane: &Plane) -> Option<HttpsRedirect> {
+    let redirect = plane.listener(connection.client.admitted.listener.id)?.https.redirect?;
+    let told = exchange.request.fields.get(Known::XForwardedProto).filter(|_| exchange.trusted_peer);
+    let is_https = exchange.scheme == "https" || told.is_some_and(|told| told.eq_ignore_ascii_case(b"https"));
+    (!is_https).then_some(redirect)
 }
 
 /// A head as the route table asks it.

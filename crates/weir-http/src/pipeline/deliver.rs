@@ -175,6 +175,10 @@ async fn stream(
         forwarded.body = Body::Empty;
         forwarded.persistent = false;
     }
+    if forwarded.io.is_last() && forwarded.io.is_empty() && exchange.request.version() != Version::Http2 {
+        // A stream that ended with its head: no chunk tells the end of a body that is none.
+        forwarded.body = Body::Empty;
+    }
     let passes = exchange.response_filter.take().filter(|_| may_have_body && forwarded.body != Body::Empty);
     // What comes out of a filter is as long as it is.
     let body_kind = if passes.is_some() { Body::Chunked } else { forwarded.body };

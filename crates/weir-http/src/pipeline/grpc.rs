@@ -91,6 +91,7 @@ pub(super) const fn status(code: ErrorCode) -> &'static str {
         ErrorCode::InvalidArgument => "3",
         ErrorCode::RequestTimeout | ErrorCode::ResponseTimeout | ErrorCode::TotalTimeout => "4",
         ErrorCode::NotFound => "5",
+        ErrorCode::AgentConnected => "6",
         ErrorCode::ClientNotAllowed
         | ErrorCode::OriginNotAllowed
         | ErrorCode::MisdirectedRequest
@@ -116,13 +117,12 @@ pub(super) const fn status(code: ErrorCode) -> &'static str {
         | ErrorCode::Internal
         | ErrorCode::UpstreamMalformed
         | ErrorCode::UpgradeFailed => "13",
-        ErrorCode::AgentConnected => "6",
         ErrorCode::ConnectFailed
+        | ErrorCode::UpstreamTlsFailed
+        | ErrorCode::ConnectTimeout
         | ErrorCode::AgentOffline
         | ErrorCode::AgentLost
         | ErrorCode::AgentRefused
-        | ErrorCode::UpstreamTlsFailed
-        | ErrorCode::ConnectTimeout
         | ErrorCode::UpstreamClosed
         | ErrorCode::UpstreamCut
         | ErrorCode::NoEndpoint

@@ -20,6 +20,7 @@ use crate::action::Action;
 use crate::connection::{Connection, Patience};
 use crate::exchange::Exchange;
 use crate::forward::{self, Forwarded};
+use crate::https::HttpsRedirect;
 use crate::plane::{Plane, Route};
 use crate::policy::Flow;
 use crate::reject::Reject;
@@ -79,7 +80,11 @@ pub(crate) async fn handle(
         // The snapshot is let go before the body streams: a long answer must not hold an old configuration.
         let plane = connection.worker.plane_for(&connection.client.admitted.listener);
         connection.patience = Patience::of(&plane);
-        decide(connection, exchange, &mut body, &plane, head).await
+        let answer = decide(connection, exchange, &mut body, &plane, head).await;
+        if let Some(listener) = plane.listener(connection.client.admitted.listener.id) {
+            listener.https.mark(exchange);
+        }
+        answer
     };
     let next = deliver::deliver(connection, exchange, &mut body, answer).await;
     exchange.record.bytes_in += body.bytes;
@@ -117,6 +122,7 @@ async fn decide(
             exchange.response.fields.append(b"Allow", admit::METHODS);
             return Answer::Local { body: Vec::new(), close: false };
         }
+        Ok(admit::Admitted::Https(redirect)) => return to_https(exchange, redirect),
         Err(reject) => return refuse(exchange, reject),
     };
     exchange.record.route = Some(Arc::clone(&route.info));
@@ -133,6 +139,13 @@ async fn decide(
         }
     }
     answer
+}
+
+fn to_https(exchange: &mut Exchange, redirect: HttpsRedirect) -> Answer {
+    match redirect.location(exchange) {
+        Ok(location) => Answer::Local { body: redirect.answer(exchange, &location), close: false },
+        Err(reject) => refuse(exchange, reject),
+    }
 }
 
 /// Runs the request phases, until one answers; `passed` counts those that will see the answer.

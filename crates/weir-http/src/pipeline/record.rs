@@ -17,6 +17,9 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange) {
     if let Some(code) = record.error {
         worker.shared.stats.error(worker.base.shard, code);
     }
+    if record.compression_refused {
+        worker.shared.stats.compression_refused(worker.base.shard);
+    }
     if exchange.replay.overflowed && record.attempts > 0 {
         worker.shared.stats.replay_overflowed(worker.base.shard);
     }

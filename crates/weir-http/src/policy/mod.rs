@@ -107,7 +107,7 @@ impl PolicyPlan {
             Self::WebSocketOrigins(plan) => Box::new(plan),
             Self::BodyLimit(plan) => Box::new(plan),
             Self::Cors(plan) => Box::new(plan.compile()),
-            Self::Compress(plan) => Box::new(plan),
+            Self::Compress(plan) => Box::new(plan.compile()),
             Self::GrpcWeb(plan) => Box::new(plan),
         }
     }

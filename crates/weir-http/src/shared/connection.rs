@@ -107,6 +107,7 @@ impl Opened {
                 if allowed != limit {
                     limit = allowed;
                     tie.settled(u32::try_from(allowed).unwrap_or(u32::MAX));
+                    pulse.settle();
                 }
                 if !is_ending && tie.refuses(cx) {
                     is_ending = true;
@@ -116,6 +117,7 @@ impl Opened {
             if ended.is_ready() { Poll::Ready(()) } else { life.poll_lost(cx, &pulse, &deadline, tie) }
         })
         .await;
+        pulse.settle();
     }
 }
 

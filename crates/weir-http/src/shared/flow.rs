@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use weir_net::Socket;
 use weir_task::DeadlineWaker;
 
@@ -20,6 +21,9 @@ pub(super) struct Pulse {
     writes: AtomicU64,
     /// Whether somebody wants to know if the peer is still there.
     asked: AtomicBool,
+    /// Told when the peer's first settings have come, or the connection has ended before.
+    settled: Notify,
+    is_settled: AtomicBool,
     task: DeadlineWaker,
 }
 
@@ -31,6 +35,8 @@ impl Pulse {
             read_ms: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             asked: AtomicBool::new(false),
+            settled: Notify::new(),
+            is_settled: AtomicBool::new(false),
             task,
         })
     }
@@ -50,6 +56,20 @@ impl Pulse {
 
     pub(super) fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
+    }
+
+    /// The peer's settings are known, as far as they will be.
+    pub(super) fn settle(&self) {
+        self.is_settled.store(true, Ordering::Relaxed);
+        self.settled.notify_waiters();
+    }
+
+    /// Waits until the peer's settings are known.
+    pub(super) async fn settled(&self) {
+        let told = self.settled.notified();
+        if !self.is_settled.load(Ordering::Relaxed) {
+            told.await;
+        }
     }
 
     /// Has the connection's task ask its peer for a sign of life.

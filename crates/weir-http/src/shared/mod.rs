@@ -9,6 +9,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -16,11 +17,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use thiserror::Error;
-use weir_net::Worker;
-use weir_upstream::{Dial, DialError, Endpoint, LinkId, PoolPlan, Speaks, dial};
+use weir_net::tls::Alpn;
+use weir_net::{Socket, Worker};
+use weir_task::Deadline;
+use weir_upstream::{Dial, DialError, Endpoint, LinkId, PoolPlan, Speaks, Spoken, dial};
 
 use crate::stats::HttpStats;
-use connection::Link;
+use connection::{Link, Opened};
 use flow::Pulse;
 use places::{Places, Taken};
 
@@ -34,6 +37,10 @@ pub(crate) struct SharedPool(Mutex<HashMap<LinkId, Arc<Shared>>>);
 #[derive(Debug)]
 pub(crate) struct Shared {
     places: Mutex<Places<Link, Arc<OpenError>>>,
+    /// A connection that was opened to be shared, and turned out to speak HTTP/1.1.
+    other: Mutex<Option<(Socket, Instant)>>,
+    /// Whether its peers take WebSocket (RFC 8441), as far as is known.
+    takes_websocket: AtomicBool,
     worker: Arc<Worker>,
     stats: Arc<HttpStats>,
 }
@@ -45,6 +52,9 @@ pub(crate) enum OpenError {
     Dial(#[from] DialError),
     #[error("it does not speak HTTP/2: {0}")]
     Handshake(io::Error),
+    /// That was agreed on by ALPN.
+    #[error("it speaks HTTP/1.1")]
+    Http11,
 }
 
 /// How a connection is opened where one is needed.
@@ -64,6 +74,9 @@ pub(crate) struct Waiting {
     ticket: Option<u64>,
 }
 
+/// A place, and what a stream is opened with there.
+pub(crate) type Taking = (Place, SendRequest<Bytes>);
+
 /// A place on a connection; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -75,6 +88,9 @@ pub(crate) struct Place {
     /// What was written when the place was taken.
     writes: u64,
 }
+
+/// How long a connection is kept that turned out to speak HTTP/1.1 and that nobody takes.
+const OTHER_KEPT: Duration = Duration::from_secs(1);
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Taken by one thread only; a panic while it is held leaves counts behind that bound less than they should.
@@ -93,7 +109,13 @@ impl SharedPool {
         let mut all = locked(&self.0);
         let shared = all.entry(endpoint.link_id()).or_insert_with(|| {
             let places = Mutex::new(Places::new(pool.idle_timeout));
-            Arc::new(Shared { places, worker: Arc::clone(worker), stats: Arc::clone(stats) })
+            Arc::new(Shared {
+                places,
+                other: Mutex::default(),
+                takes_websocket: AtomicBool::new(false),
+                worker: Arc::clone(worker),
+                stats: Arc::clone(stats),
+            })
         });
         Arc::clone(shared)
     }
@@ -103,6 +125,7 @@ impl SharedPool {
         locked(&self.0).retain(|_, shared| {
             let mut places = locked(&shared.places);
             places.sweep(now);
+            locked(&shared.other).take_if(|(_, opened_at)| now - *opened_at > OTHER_KEPT);
             !places.is_idle()
         });
     }
@@ -148,9 +171,33 @@ impl Shared {
         Waiting { shared: Arc::clone(self), ticket: None }
     }
 
+    /// Shares a connection that was opened for one request and turned out to speak HTTP/2.
+    pub(crate) fn adopt(self: &Arc<Self>, socket: Socket, opening: Opening) {
+        locked(&self.places).dialled();
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            let deadline = shared.worker.deadlines.deadline();
+            let begun = begin(socket, deadline, &opening).await;
+            drive(shared, opening, begun).await;
+        });
+    }
+
+    /// Whether WebSocket can be had over a connection that is shared, as far as is known.
+    pub(crate) fn takes_websocket(&self) -> bool {
+        self.takes_websocket.load(Ordering::Relaxed)
+    }
+
+    /// The connection that turned out to speak HTTP/1.1, for who takes it first.
+    pub(crate) fn take_other(&self) -> Option<(Socket, Instant)> {
+        locked(&self.other).take()
+    }
+
     fn spawn_dial(self: &Arc<Self>, opening: &Opening) {
-        let task = open(Arc::clone(self), opening.clone());
-        tokio::spawn(task);
+        let (shared, opening) = (Arc::clone(self), opening.clone());
+        tokio::spawn(async move {
+            let connected = connect(&shared, &opening).await;
+            drive(shared, opening, connected).await;
+        });
     }
 }
 
@@ -161,7 +208,7 @@ impl Waiting {
         cx: &mut Context<'_>,
         opening: &Opening,
         now: Instant,
-    ) -> Poll<Result<(Place, SendRequest<Bytes>), Arc<OpenError>>> {
+    ) -> Poll<Result<Taking, Arc<OpenError>>> {
         let shared = &self.shared;
         loop {
             let mut places = locked(&shared.places);
@@ -222,6 +269,11 @@ impl Place {
         }
     }
 
+    /// Waits until the peer's settings are known.
+    pub(crate) async fn settled(&self) {
+        self.pulse.settled().await;
+    }
+
     /// Whether the connection has carried a stream before.
     pub(crate) fn has_served(&self) -> bool {
         self.has_served
@@ -240,17 +292,14 @@ impl Drop for Place {
     }
 }
 
-/// Opens a connection and drives it until it ends.
-async fn open(shared: Arc<Shared>, opening: Opening) {
-    let begun = Instant::now();
-    let opened = connect(&shared, &opening).await;
-    let now = Instant::now();
-    let (link, opened) = match opened {
-        Ok(opened) => opened,
+/// Drives a connection until it ends, where there is one.
+async fn drive(shared: Arc<Shared>, opening: Opening, begun: Result<(Link, Opened), OpenError>) {
+    let (link, opened) = match begun {
+        Ok(begun) => begun,
         Err(error) => return locked(&shared.places).failed(Arc::new(error)),
     };
-    opening.endpoint.connected(now - begun);
-    shared.stats.connected(shared.worker.shard);
+    let now = Instant::now();
+    opening.endpoint.set_spoken(Spoken::Http2);
     let expires_at = opening.pool.expires_at(now, opening.endpoint.id());
     let id = locked(&shared.places).opened(link, expires_at, now);
     let tie = Tie { shared: Arc::downgrade(&shared), id };
@@ -260,12 +309,24 @@ async fn open(shared: Arc<Shared>, opening: Opening) {
     tie.gone();
 }
 
-async fn connect(shared: &Shared, opening: &Opening) -> Result<(Link, connection::Opened), OpenError> {
+async fn connect(shared: &Shared, opening: &Opening) -> Result<(Link, Opened), OpenError> {
+    let begun = Instant::now();
     let deadline = shared.worker.deadlines.deadline();
     let how = Dial { limit: opening.connect_timeout, preface: &[], speaks: Speaks::Http };
     let socket = dial(&shared.worker, &deadline, &opening.endpoint, how).await?;
-    let opened = connection::open(socket, deadline, opening.header_bytes).await;
-    opened.map_err(|error| {
+    let now = Instant::now();
+    opening.endpoint.connected(now - begun);
+    shared.stats.connected(shared.worker.shard);
+    if socket.tls().is_some() && socket.alpn() != Some(Alpn::H2) {
+        opening.endpoint.set_spoken(Spoken::Http11);
+        *locked(&shared.other) = Some((socket, now));
+        return Err(OpenError::Http11);
+    }
+    begin(socket, deadline, opening).await
+}
+
+async fn begin(socket: Socket, deadline: Deadline, opening: &Opening) -> Result<(Link, Opened), OpenError> {
+    connection::open(socket, deadline, opening.header_bytes).await.map_err(|error| {
         OpenError::Handshake(error.into_io().unwrap_or_else(|| io::ErrorKind::InvalidData.into()))
     })
 }
@@ -285,7 +346,14 @@ impl Tie {
 
     /// The peer allows so many streams.
     fn settled(&self, limit: u32) {
-        self.places(|places| places.settle(self.id, limit));
+        if let Some(shared) = self.shared.upgrade() {
+            let mut places = locked(&shared.places);
+            if let Some(link) = places.get(self.id) {
+                let takes = link.send.is_extended_connect_protocol_enabled();
+                shared.takes_websocket.store(takes, Ordering::Relaxed);
+            }
+            places.settle(self.id, limit);
+        }
     }
 
     /// Whether the connection takes no streams any more, for a GOAWAY or another end of it.

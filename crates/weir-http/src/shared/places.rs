@@ -141,10 +141,15 @@ impl<C, E: Clone> Places<C, E> {
         };
         let dials = is_short && closed < 2 && self.dialling < DIALS_MAX && self.alive < CONNECTIONS_MAX;
         if dials {
-            self.dialling += 1;
-            self.alive += 1;
+            self.dialled();
         }
         dials
+    }
+
+    /// Counts a connection as being opened that is there already.
+    pub(super) fn dialled(&mut self) {
+        self.dialling += 1;
+        self.alive += 1;
     }
 
     /// Adds a connection that was being opened; returns its id.
@@ -328,8 +333,7 @@ mod tests {
 
         /// One more connection whose peer allows so many streams.
         fn open(&mut self, limit: u32) -> u32 {
-            self.places.dialling += 1;
-            self.places.alive += 1;
+            self.places.dialled();
             let id = self.places.opened((), self.now + HOUR, self.now);
             self.places.settle(id, limit);
             id

@@ -28,8 +28,8 @@ mod tests;
 
 pub use accept::{Incoming, accept};
 pub use client::{
-    Authorities, AuthoritiesError, ClientCertificate, ClientCertificateError, ClientTls, ClientTlsPlan,
-    ClientVersions, NoRoots, TlsFault, TlsFaultReason, Trust, system_roots,
+    Authorities, AuthoritiesError, ClientCertificate, ClientCertificateError, ClientStream, ClientTls,
+    ClientTlsPlan, ClientVersions, NoRoots, TlsFault, TlsFaultReason, Trust, system_roots,
 };
 pub use client_auth::{ClientAuthMode, ClientIdentity};
 pub use connect::connect;

@@ -92,7 +92,7 @@ async fn shaken(parties: &Parties) -> (Socket, Socket) {
     let (here, there) = (worker.deadlines.deadline(), worker.deadlines.deadline());
     let limit = Duration::from_secs(10);
     let (server, client) = tokio::join!(
-        serve(&worker, &here, near, &parties),
+        serve(&worker, &here, near, parties),
         connect(&worker, &there, limit, Socket::Unix(far), &parties.client, "host.test".try_into().unwrap()),
     );
     (server.unwrap(), client.unwrap())

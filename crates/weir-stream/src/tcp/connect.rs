@@ -27,6 +27,7 @@ pub(super) async fn connect(
     upstream: &Arc<Upstream>,
 ) -> Result<Box<Joined>, End> {
     let introduction = introduction(connection, listener.plan.send_proxy_protocol);
+    let spoken = spoken(connection);
     let mut first_try = None;
     let mut tried = Tried::new();
     let mut last = End::NoEndpoint;
@@ -43,7 +44,7 @@ pub(super) async fn connect(
         let dial = Dial {
             limit: upstream.plan().connect_timeout,
             preface: &introduction,
-            speaks: Speaks::Client(spoken(connection)),
+            speaks: Speaks::Client(spoken.as_deref()),
         };
         let started = Instant::now();
         let begun = *first_try.get_or_insert(started);
@@ -158,11 +159,12 @@ impl Departure {
 }
 
 /// The protocol that the client has agreed on with us by ALPN, to be offered to the endpoint; none where it speaks no TLS.
-fn spoken(connection: &Connection) -> Option<&'static [u8]> {
-    match connection.client.alpn()? {
-        Alpn::Http11 => Some(b"http/1.1"),
-        Alpn::H2 => Some(b"h2"),
-        Alpn::Other => None,
+fn spoken(connection: &Connection) -> Option<Box<[u8]>> {
+    let facts = connection.client.tls()?;
+    match facts.alpn? {
+        Alpn::Http11 => Some(Box::from(&b"http/1.1"[..])),
+        Alpn::H2 => Some(Box::from(&b"h2"[..])),
+        Alpn::Other => facts.other_protocol.clone(),
     }
 }
 

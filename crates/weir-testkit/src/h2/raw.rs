@@ -334,6 +334,12 @@ impl RawH2 {
         self.goaway
     }
 
+    /// Whether `stream` has been reset by the peer, as far as that can be read without waiting; it stays unread.
+    pub fn is_reset(&mut self, stream: u32) -> bool {
+        self.take_in();
+        self.unread.iter().any(|frame| frame.kind == kind::RST_STREAM && frame.stream == stream)
+    }
+
     /// Frames that were read and not asked for, oldest first.
     pub fn unread(&self) -> impl Iterator<Item = &Frame> {
         self.unread.iter()

@@ -2,10 +2,12 @@ mod udp;
 
 use regex::Regex;
 use weir_config::{Code, Key, Node, Object, Problem, Problems, Section, Shape};
+use weir_wire::grpc_health::SERVICE_BYTES_MAX;
 
 use super::statuses;
 use crate::{
-    ActivePlan, Address, BodyPlan, CheckPlan, EndpointPlan, HealthPlan, HttpCheckPlan, PassivePlan, Target,
+    ActivePlan, Address, BodyPlan, CheckPlan, EndpointPlan, GrpcCheckPlan, HealthPlan, HttpCheckPlan,
+    PassivePlan, Target,
 };
 
 /// `health` of an upstream.
@@ -65,11 +67,16 @@ const BODY: Key = Key::new(
 
 static ACTIVE: Object = Object::new(
     "active",
-    "A check of each endpoint, by HTTP unless `tcp` or `udp` is there. What all three have, and what a check by HTTP has, \
-     may stand here or within.",
+    "A check of each endpoint, by HTTP unless `grpc`, `tcp` or `udp` is there, on a connection of its own that is secured \
+     as the upstream's are. What all of them have, and what a check by HTTP has, may stand here or within.",
     &[
         Key::new("http", Shape::Object(&HTTP_CHECK), "A GET is answered with a good status."),
-        Key::new("tcp", Shape::Object(&TCP_CHECK), "A connection is accepted."),
+        Key::new("grpc", Shape::Object(&GRPC_CHECK), "grpc.health.v1.Health/Check answers SERVING."),
+        Key::new(
+            "tcp",
+            Shape::Object(&TCP_CHECK),
+            "A connection is accepted, TLS included where the upstream has it.",
+        ),
         Key::new("udp", Shape::Object(&udp::CHECK), "A datagram is answered."),
         INTERVAL,
         TIMEOUT,
@@ -94,6 +101,19 @@ static TCP_CHECK: Object = Object::new(
     &[INTERVAL, TIMEOUT, UP_AFTER, DOWN_AFTER],
 );
 
+static GRPC_CHECK: Object = Object::new(
+    "grpc_check",
+    "A call of grpc.health.v1.Health/Check over HTTP/2, by prior knowledge where the upstream has no `tls`. SERVING is good.",
+    &[
+        Key::new("service", Shape::Text, "The service that is asked for; the server as a whole by default.")
+            .default(""),
+        INTERVAL,
+        TIMEOUT,
+        UP_AFTER,
+        DOWN_AFTER,
+    ],
+);
+
 static BODY_MATCH: Object = Object::new(
     "body_match",
     "What the body of a health check's answer must hold.",
@@ -111,7 +131,7 @@ static BODY_MATCH: Object = Object::new(
 
 static PASSIVE: Object = Object::new(
     "passive",
-    "Failures in a row pause an endpoint: a refused connection, a timeout, a reset before the head, a listed status. \
+    "Failures in a row pause an endpoint: a refused connection, a failed TLS handshake, a timeout, a reset before the head, a listed status. \
      One good answer or check restores it; never the last endpoint is paused.",
     &[
         Key::new("failures", Shape::Integer { min: 1, max: 1_000_000 }, "Failures in a row.").default("5"),
@@ -146,36 +166,42 @@ pub(super) fn decode(upstream: &Section, endpoints: &[EndpointPlan], problems: &
 }
 
 fn active_plan(active: &Section, endpoints: &[EndpointPlan], problems: &Problems) -> ActivePlan {
-    let kinds = ["http", "tcp", "udp"].map(|name| active.node(name));
+    let kinds = ["http", "grpc", "tcp", "udp"].map(|name| active.node(name));
     if let [first, .., last] = kinds.iter().flatten().collect::<Vec<_>>()[..] {
         let problem =
-            Problem::error(Code::EXACTLY_ONE, *last, "a check is by one of `http`, `tcp` and `udp`");
+            Problem::error(Code::EXACTLY_ONE, *last, "a check is by one of `http`, `grpc`, `tcp` and `udp`");
         problems.push(problem.also(*first, "another one"));
     }
-    let [http, tcp, udp] = [("http", &HTTP_CHECK), ("tcp", &TCP_CHECK), ("udp", &udp::CHECK)]
-        .map(|(name, table)| active.object(name, table, problems));
+    let [http, grpc, tcp, udp] =
+        [("http", &HTTP_CHECK), ("grpc", &GRPC_CHECK), ("tcp", &TCP_CHECK), ("udp", &udp::CHECK)]
+            .map(|(name, table)| active.object(name, table, problems));
     let udp_plan = udp.as_ref().map(|udp| {
         refuse_unix_endpoints(udp.this(), endpoints, problems);
         udp::check(udp, problems)
     });
+    let grpc_plan = grpc.as_ref().map(|grpc| grpc_check(grpc, problems));
     let is_tcp = tcp.is_some();
-    let settings = Settings { active, inner: udp.or(tcp).or(http), problems };
+    let settings = Settings { active, inner: udp.or(grpc).or(tcp).or(http), problems };
     let common = |name| settings.of(name);
     ActivePlan {
         interval: common("interval").duration("interval"),
         timeout: common("timeout").duration("timeout"),
         up_after: common("up_after").integer("up_after"),
         down_after: common("down_after").integer("down_after"),
-        check: match udp_plan {
-            Some(plan) => {
+        check: match (udp_plan, grpc_plan) {
+            (Some(plan), _) => {
                 settings.refuse_http_settings("udp");
                 CheckPlan::Udp(plan)
             }
-            None if is_tcp => {
+            (None, Some(plan)) => {
+                settings.refuse_http_settings("grpc");
+                CheckPlan::Grpc(plan)
+            }
+            (None, None) if is_tcp => {
                 settings.refuse_http_settings("tcp");
                 CheckPlan::Tcp
             }
-            None => CheckPlan::Http(settings.http_check()),
+            (None, None) => CheckPlan::Http(settings.http_check()),
         },
     }
 }
@@ -188,6 +214,15 @@ fn refuse_agents(active: &Node, endpoints: &[EndpointPlan], problems: &Problems)
         let problem = Problem::error(Code::NOT_YET, active, message);
         problems.push(problem.help("remove `active`: an agent without a session is passed over at once"));
     }
+}
+
+fn grpc_check(grpc: &Section, problems: &Problems) -> GrpcCheckPlan {
+    let service = grpc.text("service").to_owned();
+    if service.len() > SERVICE_BYTES_MAX {
+        let message = format!("`service` is at most {SERVICE_BYTES_MAX} bytes, got {}", service.len());
+        problems.push(Problem::error(Code::OUT_OF_RANGE, grpc.at("service"), message));
+    }
+    GrpcCheckPlan { service }
 }
 
 /// A unix endpoint is a stream socket, and takes no datagrams.

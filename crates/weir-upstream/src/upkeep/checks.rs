@@ -3,14 +3,14 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 
 use super::{Change, Keeper, OnChange, Task, jittered, now};
-use crate::health::active;
+use crate::health::active::{self, Asked};
 use crate::{ActivePlan, Endpoint, Upstream, lock};
 
 /// The running check of one endpoint.
 pub(super) struct CheckTask {
     /// The settings it runs with.
     plan: ActivePlan,
-    host: Arc<str>,
+    asked: Asked,
     subject: Arc<Mutex<Subject>>,
     task: Task,
 }
@@ -31,18 +31,20 @@ impl CheckTask {
     ) -> Self {
         let subject = Subject { upstream: Arc::clone(upstream), endpoint: Arc::clone(endpoint) };
         let subject = Arc::new(Mutex::new(subject));
+        let asked = Asked::of(endpoint);
         let work = run(
             plan.clone(),
+            asked.clone(),
             Arc::clone(&subject),
             Arc::clone(&keeper.checks),
             Arc::clone(&keeper.on_change),
         );
-        Self { plan: plan.clone(), host: Arc::clone(endpoint.host()), subject, task: keeper.spawn(work) }
+        Self { plan: plan.clone(), asked, subject, task: keeper.spawn(work) }
     }
 
     /// Whether it is the check that this endpoint needs.
     pub(super) fn is_for(&self, plan: &ActivePlan, endpoint: &Endpoint) -> bool {
-        self.plan == *plan && self.host == *endpoint.host() && self.task.is_running()
+        self.plan == *plan && self.asked.is(endpoint) && self.task.is_running()
     }
 
     /// Lets the results concern another generation.
@@ -54,14 +56,16 @@ impl CheckTask {
     }
 }
 
-async fn run(plan: ActivePlan, subject: Arc<Mutex<Subject>>, turns: Arc<Semaphore>, on_change: OnChange) {
-    let (address, host) = {
-        let subject = lock(&subject);
-        (subject.endpoint.address().clone(), Arc::clone(subject.endpoint.host()))
-    };
+async fn run(
+    plan: ActivePlan,
+    asked: Asked,
+    subject: Arc<Mutex<Subject>>,
+    turns: Arc<Semaphore>,
+    on_change: OnChange,
+) {
     loop {
         let turn = turns.acquire().await;
-        let result = active::check(&address, &host, &plan).await;
+        let result = active::check(&asked, &plan).await;
         drop(turn);
         let Subject { upstream, endpoint } = lock(&subject).clone();
         if let Some(change) = upstream.checked(&endpoint, result, now()) {

@@ -17,8 +17,8 @@ pub struct Limits {
     /// Streams that we reset because of the peer's faults. Default 100; halved only about once a minute, since no sound
     /// client makes any.
     pub forced_resets_max: u32,
-    /// Streams that we refuse because too many are open. Default 1000: a client may open as many as it likes until our
-    /// SETTINGS reach it.
+    /// Streams that we refuse because too many are open. Default 100: a client may open as many as it
+    /// likes until our SETTINGS reach it.
     pub refused_streams_max: u32,
     /// PINGs with no HEADERS or DATA of ours since the one before. Default 100; those that measure the path of an answer
     /// (gRPC) are free.
@@ -37,7 +37,7 @@ pub struct Limits {
     /// WINDOW_UPDATE frames of less than [`DRIP_BYTES`](super::DRIP_BYTES). Default 2000: only the simplest clients grant
     /// each byte anew.
     pub window_drips_max: u32,
-    /// CONTINUATION frames of one header block. Default 16: four hold 64 KiB.
+    /// CONTINUATION frames of one header block. Default 8: seven hold 128 KiB with the HEADERS before them.
     pub continuations_max: u32,
     /// CONTINUATION frames of less than [`SMALL_BYTES`](super::SMALL_BYTES) that do not end their block. Default 20.
     pub small_continuations_max: u32,
@@ -54,7 +54,7 @@ impl Default for Limits {
             rapid_resets_max: 200,
             resets_max: 1_000,
             forced_resets_max: 100,
-            refused_streams_max: 1_000,
+            refused_streams_max: 100,
             pings_max: 100,
             settings_max: 50,
             priorities_max: 100,
@@ -62,7 +62,7 @@ impl Default for Limits {
             empty_data_max: 100,
             window_updates_max: 500,
             window_drips_max: 2_000,
-            continuations_max: 16,
+            continuations_max: 8,
             small_continuations_max: 20,
             header_block_bytes_max: 128 << 10,
             unread_acks_max: 1_000,

@@ -15,7 +15,7 @@ use weir_upstream::{
 };
 
 use super::secret::{STARS, is_secret, without_secrets};
-use super::{policy, stream, view};
+use super::{policy, stream, tls, view};
 use crate::plan::{ActionPlan, AdminPlan, LimitsPlan, ListenerPlan, LogPlan, RootPlan, TakesPlan};
 
 /// The whole configuration in the words of the language.
@@ -100,6 +100,7 @@ fn check(check: &CheckPlan) -> Value {
     match check {
         CheckPlan::Tcp => json!({ "tcp": {} }),
         CheckPlan::Http(http) => json!({ "http": http_check(http) }),
+        CheckPlan::Grpc(grpc) => json!({ "grpc": { "service": grpc.service } }),
         CheckPlan::Udp(UdpCheckPlan { send, expect }) => {
             json!({ "udp": { "send": bytes(send), "expect": expect.as_deref().map(bytes) } })
         }
@@ -140,6 +141,7 @@ fn listener(plan: &ListenerPlan) -> Value {
                 EncodedSlashes::Refuse => "refuse",
             };
             shown["http"] = json!({ "encoded_slashes": encoded_slashes });
+            tls::https(&plan.https, &mut shown["http"]);
         }
         TakesPlan::Tcp(tcp) => shown["tcp"] = stream::tcp(tcp),
         TakesPlan::Udp(udp) => shown["udp"] = stream::udp(udp),
@@ -148,6 +150,7 @@ fn listener(plan: &ListenerPlan) -> Value {
     if !matches!(plan.takes, TakesPlan::Udp(_)) {
         shown["unix_mode"] = json!(format!("{:04o}", plan.unix_mode));
         shown["proxy_protocol"] = json!(proxy_protocol);
+        shown["tls"] = plan.tls.as_ref().map_or(Value::Null, tls::listener);
     }
     shown
 }

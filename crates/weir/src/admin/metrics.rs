@@ -28,6 +28,7 @@ impl Collect for Gateway {
         self.stream.load().collect(out);
         revisions(self, out);
         listeners(self, out);
+        certificates(self, out);
         let now = Instant::now();
         let upstreams: Vec<UpstreamStatus> =
             self.upstreams().iter().map(|upstream| upstream.status(now)).collect();
@@ -73,6 +74,52 @@ fn listeners(gateway: &Gateway, out: &mut Exposition) {
     );
     for (name, connections) in open {
         family.sample(&[("listener", &name)], connections as f64);
+    }
+}
+
+/// Certificates of a listener that have a series of their own: those that end first. Ten thousand would be most of a
+/// scrape, and say nothing more.
+const CERTIFICATE_SERIES_MAX: usize = 100;
+
+fn certificates(gateway: &Gateway, out: &mut Exposition) {
+    let all = gateway.tls();
+    let count = out.family("weir_certificates", "Certificates that are served, by listener.", Kind::Gauge);
+    for (listener, tls) in &all {
+        count.sample(&[("listener", listener)], tls.certificates().certificates().len() as f64);
+    }
+    let expiry = out.family(
+        "weir_certificate_expiry_timestamp_seconds",
+        "When a certificate ends, in Unix time: of each listener the hundred that end first.",
+        Kind::Gauge,
+    );
+    for (listener, tls) in &all {
+        // Two certificates may have the same first name, of two kinds of key or for other names: the first to end counts.
+        let mut ends: BTreeMap<Arc<str>, SystemTime> = BTreeMap::new();
+        for certificate in tls.certificates().certificates() {
+            let end = ends.entry(Arc::clone(&certificate.label)).or_insert(certificate.not_after);
+            *end = certificate.not_after.min(*end);
+        }
+        let mut ends: Vec<_> = ends.into_iter().collect();
+        ends.sort_by_key(|(_, end)| *end);
+        for (label, end) in ends.into_iter().take(CERTIFICATE_SERIES_MAX) {
+            expiry.sample(&[("listener", listener), ("certificate", &label)], seconds(end));
+        }
+    }
+    let renewed = out.family(
+        "weir_certificates_renewed_total",
+        "Certificates that were taken while the listener was running.",
+        Kind::Counter,
+    );
+    for (listener, tls) in &all {
+        renewed.sample(&[("listener", listener)], tls.tally().renewed() as f64);
+    }
+    let refused = out.family(
+        "weir_certificates_refused_total",
+        "Times that a certificate, a key or a file of authorities was found to be broken.",
+        Kind::Counter,
+    );
+    for (listener, tls) in &all {
+        refused.sample(&[("listener", listener)], tls.tally().refused() as f64);
     }
 }
 

@@ -127,6 +127,7 @@ fn compress(plan: &CompressPlan) -> Value {
     json!({
         "codings": plan.codings.iter().copied().map(Coding::as_str).collect::<Vec<_>>(),
         "min_bytes": plan.bytes_min.bytes(),
+        "streams_max": plan.streams_max,
         "types": plan.types.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "levels": { "zstd": plan.levels.zstd, "br": plan.levels.brotli, "gzip": plan.levels.gzip },
     })

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Value, json};
 use weir_route::Rule;
 use weir_task::Phase;
+use weir_telemetry::date_time;
 use weir_upstream::status::{EndpointStatus, UpstreamStatus};
-use weir_upstream::{AdminState, CheckResult, Upstream};
+use weir_upstream::{AdminState, CheckResult, Spoken, Upstream};
 
 use super::{config, policy};
+use crate::explain::show_certificate;
 use crate::plan::{ActionPlan, RoutePlan};
 use crate::run::{Gateway, ListenerRow};
 
@@ -54,6 +56,44 @@ pub(super) fn routes(gateway: &Gateway) -> Value {
     });
     json!({ "routes": shown.collect::<Vec<_>>() })
 }
+
+/// `/api/v1/certificates`: all of every listener, the first to end first.
+pub(super) fn certificates(gateway: &Gateway) -> Value {
+    let now = SystemTime::now();
+    let listeners = gateway.tls().into_iter().map(|(name, tls)| {
+        let table = tls.certificates();
+        let mut sorted: Vec<_> = table.certificates().iter().collect();
+        sorted.sort_by_key(|certificate| certificate.not_after);
+        json!({
+            "listener": &*name,
+            "count": sorted.len(),
+            "renewed": tls.tally().renewed(),
+            "refused": tls.tally().refused(),
+            "certificates": sorted
+                .into_iter()
+                .take(CERTIFICATES_SHOWN_MAX)
+                .map(|certificate| show_certificate(certificate, now))
+                .collect::<Vec<_>>(),
+        })
+    });
+    json!({ "listeners": listeners.collect::<Vec<_>>() })
+}
+
+/// Certificates of a listener, for its row: how many there are, and which ends first.
+fn tls_of(gateway: &Gateway, now: SystemTime) -> std::collections::BTreeMap<std::sync::Arc<str>, Value> {
+    let row = |(name, tls): (std::sync::Arc<str>, std::sync::Arc<weir_net::tls::ServerTls>)| {
+        let table = tls.certificates();
+        let first = table.certificates().iter().min_by_key(|certificate| certificate.not_after);
+        let first = first.map(|first| {
+            json!({ "certificate": &*first.label, "not_after": date_time(first.not_after), "state": first.standing(now).as_str() })
+        });
+        (name, json!({ "certificates": table.certificates().len(), "first_to_end": first }))
+    };
+    gateway.tls().into_iter().map(row).collect()
+}
+
+/// Certificates of a listener that are shown: those that end first.
+const CERTIFICATES_SHOWN_MAX: usize = 10_000;
 
 /// `/api/v1/upstreams`.
 pub(super) fn upstreams(gateway: &Gateway) -> Value {
@@ -124,7 +164,11 @@ fn phase(gateway: &Gateway) -> &'static str {
 }
 
 fn listeners(gateway: &Gateway) -> Vec<Value> {
-    let row = |row: ListenerRow| json!({ "name": row.name, "address": row.address, "takes": row.takes, "connections": row.open, "state": "up" });
+    let tls = tls_of(gateway, SystemTime::now());
+    let row = |row: ListenerRow| {
+        let tls = tls.get(&*row.name);
+        json!({ "name": row.name, "address": row.address, "takes": row.takes, "connections": row.open, "state": "up", "tls": tls })
+    };
     gateway.listeners().into_iter().map(row).collect()
 }
 
@@ -180,6 +224,7 @@ fn endpoint_view(endpoint: &EndpointStatus) -> Value {
     json!({
         "address": &*endpoint.label,
         "server_name": endpoint.server_name,
+        "http": endpoint.spoken.map(Spoken::as_str),
         "state": endpoint.state.as_str(),
         "admin": match endpoint.admin {
             AdminState::Up => "up",

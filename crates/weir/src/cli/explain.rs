@@ -1,6 +1,7 @@
 //! `weir explain`: which route a request takes and why, from a file or from the running gateway.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::Value;
 use weir_net::tls::certificates::Shelf;
@@ -56,7 +57,8 @@ fn of_file(args: &ExplainArgs, question: &Question) -> Result<Value, Failure> {
         message: format!("{}: {} cannot be used", rejected.text, args.config.display()),
         status: super::BAD,
     })?;
-    explain::explain(&plan, question, &|_| None).map_err(bad)
+    let tls = |name: &str| Some(Arc::clone(plan.listeners.get(name)?.tls.as_ref()?.certificates()));
+    explain::explain(&plan, question, &|_| None, &tls).map_err(bad)
 }
 
 fn of_gateway(admin: &str, args: &ExplainArgs, question: &Question) -> Result<Value, Failure> {

@@ -27,6 +27,13 @@ pub(super) fn balance(plan: &UpstreamPlan) -> String {
     }
 }
 
+/// Whether connections are secured by TLS, and whom the endpoints must be; none without TLS.
+pub(super) fn tls(plan: &UpstreamPlan) -> Option<String> {
+    let tls = plan.tls.as_ref()?;
+    let named = tls.server_name.as_ref().map(|name| format!(" as {}", name.to_str())).unwrap_or_default();
+    Some(if tls.is_insecure() { "NOT VERIFIED (insecure)".to_owned() } else { format!("verified{named}") })
+}
+
 /// The endpoints in the order in which one request would be sent to them, then those that it would not reach.
 ///
 /// Judged on a copy: a pick counts as a request, and a running upstream must not notice the question.
@@ -77,7 +84,7 @@ fn order(
     view: &RequestView,
 ) -> Vec<String> {
     let available = known.iter().filter(|(_, state)| *state == "up").map(|(endpoint, _)| endpoint.clone());
-    let plan = UpstreamPlan { endpoints: available.collect(), ..plan.clone() };
+    let plan = UpstreamPlan { endpoints: available.collect(), tls: None, ..plan.clone() };
     let now = Instant::now();
     let upstream = Upstream::compile(plan, None, now);
     let hash = upstream.hash_key().and_then(|key| hash(key, question, view));

@@ -1,15 +1,18 @@
 //! Which route a request takes and why, and where it would go: for `weir explain` and the admin address alike.
 
+mod certificate;
 mod endpoints;
 mod question;
 mod text;
 
 use std::sync::Arc;
 
+pub(crate) use certificate::show as show_certificate;
 pub(crate) use question::Question;
 use serde_json::{Map, Value, json};
 pub(crate) use text::text;
 use weir_base::format_duration;
+use weir_net::tls::certificates::Table;
 use weir_route::{NearMiss, Reason, RequestView, Winner, normalize_host};
 use weir_upstream::{Upstream, UpstreamPlan};
 
@@ -19,15 +22,23 @@ use crate::spec;
 /// Gives the running upstream of a name; none where nothing runs.
 pub(crate) type Running<'a> = &'a dyn Fn(&str) -> Option<Arc<Upstream>>;
 
+/// Gives the certificates of a listener; none where it has no TLS.
+pub(crate) type Certificates<'a> = &'a dyn Fn(&str) -> Option<Arc<Table>>;
+
 /// Explains a request against a plan; sends nothing and changes nothing. [`text`] writes the answer for people.
 ///
 /// # Errors
 ///
 /// A sentence when the question cannot be read, or when such a request is refused before it is matched.
-pub(crate) fn explain(plan: &RootPlan, question: &Question, running: Running) -> Result<Value, String> {
-    let (authority, target) = question.split()?;
-    let (listener, is_assumed) = question.listener(plan, authority)?;
-    let authority = question.header("host").unwrap_or(authority);
+pub(crate) fn explain(
+    plan: &RootPlan,
+    question: &Question,
+    running: Running,
+    tls: Certificates,
+) -> Result<Value, String> {
+    let (url_authority, target) = question.split()?;
+    let (listener, is_assumed) = question.listener(plan, url_authority)?;
+    let authority = question.header("host").unwrap_or(url_authority);
     let mut host_buffer = Vec::new();
     let host = match authority {
         "" => &b""[..],
@@ -55,6 +66,7 @@ pub(crate) fn explain(plan: &RootPlan, question: &Question, running: Running) ->
         "query": query,
         "listener": listener,
         "listener_assumed": is_assumed,
+        "certificate": tls(listener).map(|table| certificate::served(&table, if url_authority.is_empty() { authority } else { url_authority })),
         "route": found.winner.as_ref().and_then(|winner| asked.route(winner)),
         "near_misses": found.near_misses.iter().filter_map(|miss| asked.near_miss(miss)).collect::<Vec<_>>(),
     }))
@@ -106,6 +118,7 @@ impl Asked<'_> {
             "name": &*plan.name,
             "weight": weight,
             "balance": endpoints::balance(plan),
+            "tls": endpoints::tls(plan),
             "endpoints": endpoints::in_order(plan, running.as_deref(), self.question, self.view),
             "attempts": plan.retry.attempts,
             "timeouts": {
@@ -176,7 +189,7 @@ upstreams:
     fn answer(question: Question) -> Result<Value, String> {
         let plan = spec::load_text("weir.yaml", CONFIG, &Default::default())
             .unwrap_or_else(|rejected| panic!("{}", rejected.text));
-        explain(&plan, &question, &|_| None)
+        explain(&plan, &question, &|_| None, &|_| None)
     }
 
     fn ask(method: &str, url: &str) -> Value {
@@ -208,7 +221,7 @@ upstreams:
         let now = std::time::Instant::now();
         running.set_admin_state("10.0.0.1:80", weir_upstream::AdminState::Down, now).unwrap();
         let question = Question { url: "http://api.example.com/users/1".into(), ..Question::default() };
-        let answer = explain(&plan, &question, &|_| Some(Arc::clone(&running))).unwrap();
+        let answer = explain(&plan, &question, &|_| Some(Arc::clone(&running)), &|_| None).unwrap();
         let endpoints = &answer["route"]["upstreams"][0]["endpoints"];
         assert_eq!(endpoints[0], json!({ "address": "10.0.0.2:80", "state": "up", "order": 1 }));
         assert_eq!(endpoints[1], json!({ "address": "10.0.0.1:80", "state": "switched-off", "order": null }));
@@ -260,7 +273,9 @@ upstreams:
             .unwrap_or_else(|rejected| panic!("{}", rejected.text));
         let ask = |url: &str, listener: Option<&str>| {
             let listener = listener.map(str::to_owned);
-            explain(&plan, &Question { url: url.into(), listener, ..Question::default() }, &|_| None)
+            explain(&plan, &Question { url: url.into(), listener, ..Question::default() }, &|_| None, &|_| {
+                None
+            })
         };
         let by_port = ask("http://127.0.0.1:5432/", None).unwrap_err();
         assert!(by_port.starts_with("port 5432 is that of the `tcp` listener `db`"), "{by_port}");
@@ -278,7 +293,7 @@ upstreams:
             .unwrap_or_else(|rejected| panic!("{}", rejected.text));
         let listener = |url: &str| {
             let question = Question { url: url.into(), ..Question::default() };
-            let answer = explain(&plan, &question, &|_| None).unwrap();
+            let answer = explain(&plan, &question, &|_| None, &|_| None).unwrap();
             (answer["listener"].as_str().unwrap().to_owned(), answer["listener_assumed"].as_bool().unwrap())
         };
         assert_eq!(listener("https://x/"), ("web".to_owned(), false));

@@ -12,6 +12,11 @@ pub(crate) fn text(answer: &Value) -> String {
         _ => "",
     };
     let _ = writeln!(out, "{method} {path} for {host} at listener {listener}{assumed}");
+    if let Some(certificate) = answer.get("certificate").filter(|certificate| !certificate.is_null()) {
+        let (name, file) = (word(certificate, "certificate"), word(certificate, "file"));
+        let (because, until) = (word(certificate, "because"), word(certificate, "not_after"));
+        let _ = writeln!(out, "certificate {name} ({file}), {because}; valid until {until}");
+    }
     match answer.get("route").filter(|route| !route.is_null()) {
         Some(route) => write_route(route, &mut out),
         None => out.push_str("\nno route matches: it is answered 404 route-not-found\n"),
@@ -73,7 +78,8 @@ fn action(action: &Value) -> String {
 
 fn write_upstream(upstream: &Value, out: &mut String) {
     let (name, balance) = (word(upstream, "name"), word(upstream, "balance"));
-    let _ = writeln!(out, "\nupstream {name}: {balance}, at most {} attempts", upstream["attempts"]);
+    let tls = upstream["tls"].as_str().map(|tls| format!(", TLS {tls}")).unwrap_or_default();
+    let _ = writeln!(out, "\nupstream {name}: {balance}, at most {} attempts{tls}", upstream["attempts"]);
     let timeouts = &upstream["timeouts"];
     let each =
         ["connect", "response", "idle", "queue"].map(|name| format!("{name} {}", word(timeouts, name)));

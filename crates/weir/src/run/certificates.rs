@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use patience::Patience;
 use weir_net::tls::certificates::{Certificate, Standing};
-use weir_net::tls::{Digest, Refresh};
+use weir_net::tls::{Digest, Refresh, ServerTlsPlan};
 use weir_provider::Watch;
 use weir_telemetry::{Level, Log, Value, date_time};
 
@@ -52,7 +52,7 @@ impl Certificates {
     /// Watches the files that a configuration names.
     pub(super) fn follow(&mut self, plan: &RootPlan) {
         let tls = plan.listeners.values().filter_map(|listener| listener.tls.as_ref());
-        let files: Vec<PathBuf> = tls.filter(|_| plan.watch).flat_map(|tls| tls.files()).collect();
+        let files: Vec<PathBuf> = tls.filter(|_| plan.watch).flat_map(ServerTlsPlan::files).collect();
         if files == self.watched {
             return;
         }

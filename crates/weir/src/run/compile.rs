@@ -81,6 +81,7 @@ pub(super) fn compile_plane(
                 versions: listener.versions,
                 proxy_protocol: listener.proxy_protocol,
                 tls: parts.tls.get(name).cloned(),
+                https: listener.https.clone(),
             };
             (listeners.id(name), plan)
         })

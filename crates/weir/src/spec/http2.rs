@@ -44,7 +44,7 @@ pub(super) static HTTP2: Object = Object::new(
             "Streams that had to be reset because of the client's faults; halved about once a minute.",
         )
         .default("100"),
-        Key::new("refused_streams_max", TIMES, "Streams opened beyond `streams_max`.").default("1000"),
+        Key::new("refused_streams_max", TIMES, "Streams opened beyond `streams_max`.").default("100"),
         Key::new("pings_max", TIMES, "PING frames with no answer of ours between them.").default("100"),
         Key::new("settings_max", TIMES, "SETTINGS frames.").default("50"),
         Key::new("priorities_max", TIMES, "PRIORITY frames beyond ten for each stream.").default("100"),
@@ -64,7 +64,7 @@ pub(super) static HTTP2: Object = Object::new(
         .default("500"),
         Key::new("window_drips_max", TIMES, "WINDOW_UPDATE frames that grant less than 32 bytes.")
             .default("2000"),
-        Key::new("continuations_max", TIMES, "CONTINUATION frames of one header block.").default("16"),
+        Key::new("continuations_max", TIMES, "CONTINUATION frames of one header block.").default("8"),
         Key::new(
             "small_continuations_max",
             TIMES,

@@ -3,10 +3,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use weir_config::{Code, Entry, Key, Node, Object, Problem, Problems, Section, Shape};
-use weir_http::Versions;
-use weir_net::ProxyProtocol;
+use weir_http::{HSTS_KEY, HttpsPlan, REDIRECT_HTTPS_KEY, Versions};
 use weir_net::tls::certificates::Shelf;
 use weir_net::tls::{ServerTlsContext, ServerTlsPlan, TLS};
+use weir_net::{BindAddress, ProxyProtocol};
 use weir_route::{EncodedSlashes, PathRules};
 use weir_stream::{Decoded, TCP, TcpPlan, UDP, UdpPlan};
 
@@ -37,6 +37,8 @@ static HTTP: Object = Object::new(
     &[
         Key::new("versions", Shape::OneOrMany(&Shape::Enum(&["1.1", "2"])), "The versions of HTTP that are served; all by default. `2` is spoken where TLS agrees on it, and on plain connections whose client begins with it (prior knowledge); a request of a version that is not listed is answered 505."),
         Key::new("encoded_slashes", Shape::Enum(&["keep", "refuse"]), "What becomes of a path with `%2F`. `keep`: it stays encoded and separates nothing, so `/a%2Fb` is not below `/a/`; a server that decodes it sees another path than the one that was matched. `refuse`: such a path, and one with `%5C`, is answered 400.").default("keep"),
+        HSTS_KEY,
+        REDIRECT_HTTPS_KEY,
     ],
 );
 
@@ -61,7 +63,34 @@ pub(super) fn decode_all(
         check_proxy_protocol(entry, &plan, has_trusted, problems);
         (entry.name().into(), plan)
     };
-    entries.iter().map(plan).collect()
+    let mut plans: BTreeMap<Arc<str>, ListenerPlan> = entries.iter().map(plan).collect();
+    let port = https_port(&plans);
+    for entry in entries {
+        let (Some(http), Some(plan)) = (entry.value.get("http"), plans.get_mut(entry.name())) else {
+            continue;
+        };
+        if matches!(plan.takes, TakesPlan::Http) {
+            let has_tls = entry.value.get("tls").is_some();
+            plan.https = HttpsPlan::decode(&HTTP.open(http, problems), has_tls, port, problems);
+        }
+    }
+    plans
+}
+
+/// The port of the `http` listeners with TLS: 443 where several have others, or none says.
+fn https_port(plans: &BTreeMap<Arc<str>, ListenerPlan>) -> u16 {
+    let secure = plans.values().filter(|plan| matches!(plan.takes, TakesPlan::Http) && plan.tls.is_some());
+    let port = |bind: &BindAddress| match bind {
+        BindAddress::Tcp(address) => Some(address.port()).filter(|port| *port != 0),
+        BindAddress::Unix(_) => None,
+    };
+    let mut ports: Vec<u16> = secure.flat_map(|plan| plan.bind.iter().filter_map(port)).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    match ports[..] {
+        [port] => port,
+        _ => 443,
+    }
 }
 
 /// A PROXY header is read from trusted peers alone, and a peer on a unix socket is nobody's.
@@ -128,6 +157,7 @@ fn decode(entry: &Entry, upstreams: &[Arc<str>], shelf: &Shelf, problems: &Probl
         unix_mode: unix_mode(&section, problems),
         paths,
         proxy_protocol: proxy_protocol(&section),
+        https: HttpsPlan::default(),
         tls,
         takes,
     }

@@ -6,6 +6,7 @@
 mod admin;
 mod bind;
 mod bounds;
+mod covered;
 mod cycle;
 mod descriptors;
 mod http2;

@@ -8,7 +8,7 @@ use weir_tunnel::relay::TUNNEL;
 use weir_upstream::{Address, BalancePlan, EndpointPlan, HashKey, Target, UPSTREAM, UpstreamPlan};
 
 use super::route::Names;
-use super::{Inputs, admin, bind, bounds, cycle, http2, listener, log, route, table, tunnel};
+use super::{Inputs, admin, bind, bounds, covered, cycle, http2, listener, log, route, table, tunnel};
 use crate::plan::{ActionPlan, ListenerPlan, RootPlan, TakesPlan};
 
 /// The whole language.
@@ -103,6 +103,7 @@ pub(super) fn decode(
     check_datagram_endpoints(&root, &listeners, &upstreams, problems);
     cycle::check(&root, &listeners, &upstreams, problems);
     let table = table::check(&root, &routes, rules, problems);
+    covered::check(&root, &listeners, &routes, &table, problems);
     RootPlan {
         workers: root.opt_integer("workers").unwrap_or_else(cores),
         trusted_proxies: trusted_proxies(&root, problems),
@@ -135,7 +136,7 @@ pub(super) fn not_yet(section: &Section, key: &str, message: &str, problems: &Pr
     if let Some(node) = section.node(key).filter(|node| !node.is_off()) {
         let problem = Problem::error(Code::NOT_YET, node, message);
         problems.push(
-            problem.help(format!("remove `{key}`; this version proxies HTTP/1.1, TCP and UDP, without TLS")),
+            problem.help(format!("remove `{key}`; this version proxies HTTP, TCP and UDP, without tunnels")),
         );
     }
 }
@@ -171,7 +172,7 @@ fn check_hash_keys(
     }
 }
 
-/// A unix endpoint is a stream socket, and takes no datagrams.
+/// A unix endpoint is a stream socket and takes no datagrams, and TLS needs a stream.
 fn check_datagram_endpoints(
     root: &Section,
     listeners: &BTreeMap<Arc<str>, ListenerPlan>,
@@ -182,7 +183,14 @@ fn check_datagram_endpoints(
         let takes = listeners.get(entry.name()).map(|plan| &plan.takes);
         let Some(TakesPlan::Udp(plan)) = takes else { continue };
         let Some(node) = entry.value.get("udp").and_then(|udp| udp.get("forward")) else { continue };
-        let endpoints = upstreams.get(&plan.forward).map(|upstream| &*upstream.endpoints).unwrap_or_default();
+        let Some(upstream) = upstreams.get(&plan.forward) else { continue };
+        let endpoints = &upstream.endpoints;
+        if upstream.tls.is_some() {
+            let message =
+                format!("datagrams cannot go to `{}`: its endpoints are spoken to by TLS", plan.forward);
+            let problem = Problem::error(Code::CONFLICT, node, message);
+            problems.push(problem.help("forward datagrams to an upstream without `tls`"));
+        }
         let is_stream = |endpoint: &&EndpointPlan| {
             matches!(endpoint.target, Target::Address(Address::Unix(_) | Address::Tunnel(_)))
         };

@@ -212,7 +212,7 @@ fn bodies_of_checks_are_texts_expressions_and_json_values() {
         .check
     {
         CheckPlan::Http(check) => check.body.unwrap(),
-        CheckPlan::Tcp | CheckPlan::Udp(_) => panic!("http was asked for"),
+        CheckPlan::Grpc(_) | CheckPlan::Tcp | CheckPlan::Udp(_) => panic!("http was asked for"),
     };
     assert_eq!(body("ok"), BodyPlan::Text("ok".into()));
     assert_eq!(body("{ regex: \"^o+k$\" }"), BodyPlan::Regex(regex_of("^o+k$")));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_config::{Code, Node, Problem, Problems, Section, SourceReader};
-use weir_http::Versions;
+use weir_http::{HttpsPlan, Versions};
 use weir_net::ProxyProtocol;
 use weir_route::{EncodedSlashes, PathRules};
 use weir_tunnel::relay::{RelayPlan, TUNNEL};
@@ -39,6 +39,7 @@ pub(super) fn decode(
         proxy_protocol: ProxyProtocol::Off,
         versions: Versions::default(),
         tls: None,
+        https: HttpsPlan::default(),
         takes: TakesPlan::Tunnel,
     };
     listeners.insert(LISTENER.into(), listener);

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use weir_testkit::{
-    Gateway, H2Event, H2Origin, H2Peer, LoadReport, Nginx, Problem, STATUS_200, h2_field, wait, wrk,
+    Authority, Gateway, H2Event, H2Origin, H2Peer, LoadReport, Nginx, Problem, STATUS_200, h2_field, wait,
+    wrk,
 };
 
 use crate::Config;
@@ -90,6 +91,58 @@ fn bodies_of_any_length_pass_both_ways() {
     client.send("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
     assert_eq!(client.response().text(), "ok");
     assert_eq!(received.load(Ordering::SeqCst), 1_000_005);
+}
+
+/// An nginx that says over TLS which version it was spoken to by.
+fn nginx_tls(authority: &Authority, options: &str) -> Nginx {
+    let certificate = authority.issue(&["127.0.0.1"]);
+    let told = "location / { return 200 $server_protocol; }";
+    Nginx::listening(options, &format!("{} {told}", certificate.nginx()))
+}
+
+#[test]
+fn over_tls_both_sides_choose_the_version() {
+    let authority = Authority::new("tests");
+    for (options, http, spoken) in [
+        ("ssl http2", "auto", "HTTP/2.0"),
+        ("ssl", "auto", "HTTP/1.1"),
+        ("ssl http2", "\"2\"", "HTTP/2.0"),
+        ("ssl http2", "\"1.1\"", "HTTP/1.1"),
+    ] {
+        let nginx = nginx_tls(&authority, options);
+        let gateway = Config::to([nginx.addr()])
+            .upstream(&format!("tls: {{ ca: {} }}", authority.file().display()))
+            .upstream(&format!("http: {http}"))
+            .top("workers: 1")
+            .start();
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                let mut client = gateway.connect();
+                client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+                client
+            })
+            .collect();
+        for mut client in clients {
+            assert_eq!(client.response().text(), spoken, "{options}, {http}");
+        }
+        assert_eq!(gateway.get("/").text(), spoken, "{options}, {http}");
+        let connections = gateway.metrics().sum("weir_upstream_connects_total", &[]);
+        assert!(
+            connections <= if spoken == "HTTP/2.0" { 1.0 } else { 9.0 },
+            "{options}, {http}: {connections}"
+        );
+    }
+}
+
+#[test]
+fn an_upstream_of_http_2_alone_refuses_a_server_of_http_1() {
+    let authority = Authority::new("tests");
+    let nginx = nginx_tls(&authority, "ssl");
+    let gateway = Config::to([nginx.addr()])
+        .upstream(&format!("tls: {{ ca: {} }}", authority.file().display()))
+        .upstream("http: \"2\"")
+        .start();
+    assert_eq!(gateway.get("/").status, 502);
 }
 
 #[test]

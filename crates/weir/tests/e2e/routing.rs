@@ -366,3 +366,23 @@ fn a_rewrite_from_what_the_client_sent_is_held_to_the_same_rules() {
     }
     assert_eq!(origin.request_count(), 2);
 }
+
+#[test]
+fn the_route_is_the_one_whose_media_type_the_client_would_rather_have() {
+    let gateway = start(&naming(&[
+        ("html", "{ path: /page, accept: text/html, priority: 1 }"),
+        ("json", "{ path: /page, accept: [application/json, application/*] }"),
+        ("rest", "{ path: /page }"),
+    ]));
+    let taken = |accept: &str| ask(&gateway, &format!("GET /page HTTP/1.1\nHost: t{accept}")).text();
+    for (accept, wanted) in [
+        ("", "html"),
+        ("\nAccept: */*", "html"),
+        ("\nAccept: text/html;q=0.4, application/json;q=0.5", "json"),
+        ("\nAccept: text/html;q=0, */*;q=0.1", "json"),
+        ("\nAccept: application/xml", "json"),
+        ("\nAccept: image/png", "rest"),
+    ] {
+        assert_eq!(taken(accept), wanted, "{accept}");
+    }
+}

@@ -83,8 +83,8 @@ pub(crate) struct TlsClient {
 impl TlsClient {
     /// Connects with TLS 1.3.
     pub(crate) fn connect(addr: SocketAddr, name: &str) -> Self {
-        Self::try_connect(TcpStream::connect(addr).unwrap(), name, &settings(&rustls::version::TLS13))
-            .unwrap()
+        let socket = TcpStream::connect(addr).expect("the listener accepts");
+        Self::try_connect(socket, name, &settings(&rustls::version::TLS13)).expect("a handshake")
     }
 
     /// Shakes hands on this socket.
@@ -94,8 +94,8 @@ impl TlsClient {
         settings: &Arc<ClientConfig>,
     ) -> io::Result<Self> {
         socket.set_read_timeout(Some(Duration::from_secs(20)))?;
-        let name = ServerName::try_from(name.to_owned()).unwrap();
-        let mut session = ClientConnection::new(Arc::clone(settings), name).unwrap();
+        let name = ServerName::try_from(name.to_owned()).expect("a host name");
+        let mut session = ClientConnection::new(Arc::clone(settings), name).expect("whole settings");
         while session.is_handshaking() {
             session.complete_io(&mut socket)?;
         }
@@ -103,20 +103,24 @@ impl TlsClient {
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        rustls::Stream::new(&mut self.session, &mut self.socket).write_all(bytes.as_ref()).unwrap();
+        rustls::Stream::new(&mut self.session, &mut self.socket)
+            .write_all(bytes.as_ref())
+            .expect("the gateway reads");
     }
 
     /// Says that nothing more will come, and leaves the other direction open.
     pub(crate) fn half_close(&mut self) {
         self.session.send_close_notify();
         while self.session.wants_write() {
-            self.session.write_tls(&mut self.socket).unwrap();
+            self.session.write_tls(&mut self.socket).expect("the gateway reads");
         }
     }
 
     pub(crate) fn exactly(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
-        rustls::Stream::new(&mut self.session, &mut self.socket).read_exact(&mut bytes).unwrap();
+        rustls::Stream::new(&mut self.session, &mut self.socket)
+            .read_exact(&mut bytes)
+            .expect("the gateway answers");
         bytes
     }
 
@@ -138,11 +142,13 @@ impl TlsClient {
         while !head.ends_with(b"\r\n\r\n") {
             head.extend(self.exactly(1));
         }
-        let mut text = String::from_utf8(head).unwrap();
+        let mut text = String::from_utf8(head).expect("a head is text");
         let length = text.lines().find_map(|line| {
-            line.to_ascii_lowercase().strip_prefix("content-length: ").map(|length| length.parse().unwrap())
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length: ")
+                .map(|length| length.parse().expect("a length is a number"))
         });
-        text.push_str(&String::from_utf8(self.exactly(length.unwrap_or(0))).unwrap());
+        text.push_str(&String::from_utf8(self.exactly(length.unwrap_or(0))).expect("a body of text"));
         text
     }
 }

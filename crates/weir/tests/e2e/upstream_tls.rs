@@ -22,9 +22,13 @@ fn nginx(certificate: &Certificate, more: &str) -> Nginx {
 pub(crate) fn python(certificate: &Certificate, mode: &str, client_ca: Option<&Path>) -> PythonServer {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/tls.py");
     let (cert, key) = (certificate.file(), certificate.key());
-    let mut arguments = vec![cert.to_str().unwrap(), key.to_str().unwrap(), mode];
-    arguments.extend(client_ca.map(|path| path.to_str().unwrap()));
+    let mut arguments = vec![text(&cert), text(&key), mode];
+    arguments.extend(client_ca.map(text));
     PythonServer::start(script, &arguments)
+}
+
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("a folder of a test has a plain name")
 }
 
 /// To these endpoints over TLS with these keys.

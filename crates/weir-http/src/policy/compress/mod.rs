@@ -6,6 +6,7 @@
 mod coding;
 mod encoder;
 mod media;
+mod places;
 mod spec;
 
 use weir_base::ByteSize;
@@ -21,6 +22,7 @@ use crate::filter;
 use crate::reject::Reject;
 use crate::vary;
 use encoder::Encoder;
+use places::Places;
 
 /// `compress` as checked.
 #[derive(Debug, Clone)]
@@ -33,6 +35,15 @@ pub struct CompressPlan {
     pub types: Vec<MediaPattern>,
     /// How hard each coding tries.
     pub levels: Levels,
+    /// Most answers that are compressed at a time.
+    pub streams_max: u32,
+}
+
+/// `compress` as it runs.
+#[derive(Debug)]
+pub(crate) struct Compress {
+    plan: CompressPlan,
+    places: Places,
 }
 
 /// How hard each coding tries.
@@ -53,7 +64,7 @@ impl Default for Levels {
     }
 }
 
-impl Policy for CompressPlan {
+impl Policy for Compress {
     fn kind(&self) -> &'static str {
         "compress"
     }
@@ -61,12 +72,12 @@ impl Policy for CompressPlan {
     fn on_request(&self, exchange: &mut Exchange) -> Result<Flow, Reject> {
         // Settled here: a later policy may keep `Accept-Encoding` from the endpoint.
         let accepted = exchange.request.fields.named(b"accept-encoding");
-        exchange.coding = Coding::negotiate(&self.codings, accepted);
+        exchange.coding = Coding::negotiate(&self.plan.codings, accepted);
         Ok(Flow::Continue)
     }
 
     fn on_response(&self, exchange: &mut Exchange) {
-        if !self.may_compress(exchange) {
+        if !self.plan.may_compress(exchange) {
             return;
         }
         vary::add(&mut exchange.response.fields, "Accept-Encoding");
@@ -74,7 +85,11 @@ impl Policy for CompressPlan {
         let Some(coding) = exchange.coding.filter(|_| exchange.request.version() != Version::Http10) else {
             return;
         };
-        let Ok(encoder) = Encoder::new(coding, self.levels, exchange.body_length) else { return };
+        let Some(place) = self.places.take() else {
+            exchange.record.compression_refused = true;
+            return;
+        };
+        let Ok(encoder) = Encoder::new(coding, self.plan.levels, exchange.body_length, place) else { return };
         let fields = &mut exchange.response.fields;
         fields.append(b"content-encoding", coding.as_str().as_bytes());
         fields.remove(Known::ContentLength);
@@ -85,6 +100,10 @@ impl Policy for CompressPlan {
 }
 
 impl CompressPlan {
+    pub(crate) fn compile(self) -> Compress {
+        Compress { places: Places::new(self.streams_max), plan: self }
+    }
+
     /// Whether the answer is one that is compressed for who can decode it.
     fn may_compress(&self, exchange: &Exchange) -> bool {
         let fields = &exchange.response.fields;

@@ -37,6 +37,12 @@ static COMPRESS: Object = Object::new(
             "Media types, `text/*` or `application/*+json`, in place of those that are compressed by default: text, JSON, \
              JavaScript, XML, SVG, WebAssembly, plain fonts and bitmaps. `text/event-stream` only where it is named itself.",
         ),
+        Key::new(
+            "streams_max",
+            Shape::Integer { min: 1, max: 1_000_000 },
+            "Most answers that are compressed at a time, as each needs up to 3 MiB; further ones go out as they are.",
+        )
+        .default("512"),
         Key::new("levels", Shape::Object(&LEVELS), "How hard each coding tries."),
     ],
 );
@@ -58,6 +64,7 @@ fn decode(node: &Node, scope: Scope) -> Option<PolicyPlan> {
         codings: codings(&section, scope),
         bytes_min: section.size("min_bytes"),
         types: types(&section, scope),
+        streams_max: section.integer("streams_max"),
         levels: levels.map_or_else(Levels::default, |levels| Levels {
             zstd: levels.integer("zstd"),
             brotli: levels.integer("br"),

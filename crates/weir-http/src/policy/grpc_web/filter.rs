@@ -61,7 +61,13 @@ impl BodyFilter for ResponseFilter {
         // A service could else write a frame that the browser takes for the gateway's.
         self.frames.pass(bytes).map_err(malformed)?;
         match &mut self.text {
-            Some(text) => text.encode(bytes, out),
+            Some(text) => {
+                text.encode(bytes, out);
+                // A message that is complete is of use at once, and in one piece.
+                if self.frames.is_between() {
+                    text.flush(out);
+                }
+            }
             None => out.extend_from_slice(bytes),
         }
         Ok(())
@@ -136,11 +142,17 @@ mod tests {
     }
 
     #[test]
-    fn each_message_of_a_text_can_be_read_after_a_pause() {
+    fn a_text_can_be_read_behind_each_message_and_after_each_pause() {
         let (mut filter, mut out) = (ResponseFilter::new(Mode::Text), Vec::new());
         filter.push(MESSAGE, &mut out).unwrap();
-        filter.pause(&mut out).unwrap();
         assert_eq!(out, b"AAAAAAJoaQ==");
+        let mut part = Vec::new();
+        filter.push(&MESSAGE[..4], &mut part).unwrap();
+        assert_eq!(part, b"AAAA");
+        filter.pause(&mut part).unwrap();
+        assert_eq!(part, b"AAAAAA==");
+        filter.push(&MESSAGE[4..], &mut part).unwrap();
+        assert_eq!(part, b"AAAAAA==Amhp");
         filter.end(&mut trailers(), &mut out).unwrap();
         assert!(out[12..].starts_with(b"gAAAABBncnBjLXN0YXR1czogMA0K"), "{}", String::from_utf8_lossy(&out));
     }

@@ -272,9 +272,11 @@ fn staple(
     }
 }
 
+type Names = Box<[Box<str>]>;
+
 /// The host names of a certificate, and what else it names. The common name counts where there is no alternative name at
 /// all, as long as certificates were made so.
-fn names(own: &X509Certificate<'_>) -> Result<(Box<[Box<str>]>, Box<[Box<str>]>), String> {
+fn names(own: &X509Certificate<'_>) -> Result<(Names, Names), String> {
     let alternatives = own.subject_alternative_name().map_err(|error| error.to_string())?;
     let (mut names, mut others) = (Vec::new(), Vec::new());
     match alternatives {

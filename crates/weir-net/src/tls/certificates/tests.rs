@@ -63,8 +63,8 @@ fn a_name_with_two_kinds_of_key_is_served_by_what_the_client_can_verify() {
     for name in [Some("a.test"), None] {
         let pick = |schemes: &[SignatureScheme]| table.pick(name, schemes).unwrap();
         let both = [SignatureScheme::RSA_PSS_SHA256, SignatureScheme::ECDSA_NISTP256_SHA256];
-        assert!(Arc::ptr_eq(&pick(&both), &of(&ecdsa)), "the cheaper one");
-        assert!(Arc::ptr_eq(&pick(&both[..1]), &of(&rsa)));
+        assert!(Arc::ptr_eq(pick(&both), &of(&ecdsa)), "the cheaper one");
+        assert!(Arc::ptr_eq(pick(&both[..1]), &of(&rsa)));
     }
 }
 

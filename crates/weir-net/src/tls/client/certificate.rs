@@ -3,6 +3,7 @@ use std::sync::Arc;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::tls::provider;
 
@@ -48,11 +49,17 @@ impl ClientCertificate {
             pem::Error::NoItemsFound => ClientCertificateError::NoKey,
             error => ClientCertificateError::DamagedKey(error.to_string()),
         })?;
-        let certified =
-            CertifiedKey::from_der(chain, key_der.clone_key(), provider()).map_err(|error| match error {
-                rustls::Error::InconsistentKeys(_) => ClientCertificateError::Mismatch,
-                error => ClientCertificateError::Unusable(error.to_string()),
-            })?;
+        let key = provider()
+            .key_provider
+            .load_private_key(key_der.clone_key())
+            .map_err(|error| ClientCertificateError::Unusable(error.to_string()))?;
+        // Not by rustls, which reads no certificates of version 1: as clients' they are common, and servers judge them.
+        let (_, own) =
+            X509Certificate::from_der(&chain[0]).map_err(|_| ClientCertificateError::NoCertificate)?;
+        if key.public_key().is_some_and(|public| *public != *own.public_key().raw) {
+            return Err(ClientCertificateError::Mismatch);
+        }
+        let certified = CertifiedKey::new(chain, key);
         Ok(Self { key_der: Arc::new(key_der), key: Arc::new(certified) })
     }
 

@@ -3,6 +3,7 @@
 mod certificate;
 mod fault;
 mod roots;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -18,6 +19,7 @@ use rustls::{ClientConfig, SupportedProtocolVersion, version};
 pub use certificate::{ClientCertificate, ClientCertificateError};
 pub use fault::{TlsFault, TlsFaultReason};
 pub use roots::{NoRoots, system_roots};
+pub use stream::ClientStream;
 pub use trust::{Authorities, AuthoritiesError, Trust};
 use verifier::{Anybody, Vouched};
 

@@ -1,5 +1,6 @@
 mod plan;
 mod resolver;
+mod suites;
 mod tally;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,6 @@ pub use tally::CertificateTally;
 
 use super::certificates::{Certificate, Fault, Refused, Shelf, Table};
 use super::client_auth::{ClientAuthMode, ClientRoots};
-use super::provider;
 
 /// What a listener with TLS shakes hands by.
 ///
@@ -174,7 +174,7 @@ fn config(
     tickets: Option<Arc<dyn ProducesTickets>>,
 ) -> ServerConfig {
     let versions: Vec<_> = settings.versions.iter().map(|version| version.supported()).collect();
-    let builder = ServerConfig::builder_with_provider(Arc::clone(provider()))
+    let builder = ServerConfig::builder_with_provider(Arc::clone(suites::ordered()))
         .with_protocol_versions(&versions)
         .expect("the provider has suites for both versions, and check() refuses none at all");
     let builder = match (&settings.client_auth, roots) {
@@ -184,6 +184,8 @@ fn config(
         _ => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::clone(resolver) as _);
+    // What scanners ask for; any of the suites would do.
+    config.ignore_client_order = true;
     config.alpn_protocols = settings.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     // Sessions are remembered by the client, in tickets: no memory of ours, and no lock between workers.
     config.session_storage = Arc::new(NoServerSessionStorage {});

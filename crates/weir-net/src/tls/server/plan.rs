@@ -1,11 +1,11 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::SupportedProtocolVersion;
 
 use crate::tls::certificates::{CertificateSource, Fault, Refused, Table};
-use crate::tls::client_auth::{ClientAuthPlan, ClientRoots};
+use crate::tls::client_auth::{ClientAuthMode, ClientAuthPlan, ClientRoots};
 
 /// A listener's `tls` as checked, with what its files held.
 #[derive(Debug, Clone)]
@@ -58,6 +58,36 @@ impl ServerTlsPlan {
     /// The certificates as they were read.
     pub fn certificates(&self) -> &Arc<Table> {
         &self.table
+    }
+
+    /// Where the certificates come from.
+    pub fn sources(&self) -> &[CertificateSource] {
+        &self.settings.sources
+    }
+
+    /// The versions that are served, the oldest first.
+    pub fn versions(&self) -> &[TlsVersion] {
+        &self.settings.versions
+    }
+
+    /// Whether clients show certificates, and the file of those who vouch for them.
+    pub fn client_auth(&self) -> Option<(ClientAuthMode, &Path)> {
+        self.settings.client_auth.as_ref().map(|auth| (auth.mode, &*auth.ca))
+    }
+
+    /// How long a handshake may take.
+    pub fn handshake_timeout(&self) -> Duration {
+        self.settings.handshake_timeout
+    }
+
+    /// Whether clients may resume sessions.
+    pub fn has_tickets(&self) -> bool {
+        self.settings.tickets
+    }
+
+    /// The application protocols, most preferred first.
+    pub fn alpn(&self) -> &[String] {
+        &self.settings.alpn
     }
 
     /// The files and folders that it is made of, for watching.

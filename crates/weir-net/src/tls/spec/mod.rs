@@ -80,7 +80,9 @@ impl ServerTlsPlan {
     pub fn decode(node: &Node, context: ServerTlsContext<'_>, problems: &Problems) -> Option<Self> {
         let section = TLS.open(node, problems);
         let nodes = section.list("certificates");
-        let sources: Option<Vec<_>> = nodes.iter().map(|node| source(node, problems)).collect();
+        // Every one is read, whatever is wrong with those before it.
+        let sources: Vec<_> = nodes.iter().map(|node| source(node, problems)).collect();
+        let sources: Option<Vec<_>> = sources.into_iter().collect();
         let client_auth = client_auth(&section, problems);
         let versions = versions(&section);
         let alpn = alpn(&section, context.speaks, problems);

@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use weir_base::format_duration;
 use weir_config::{Code, Node, Problem, Problems};
+use weir_telemetry::date_time;
 
 use crate::tls::certificates::{Certificate, Fault, Loaded, Refused, Standing, Table};
 
@@ -53,25 +53,15 @@ pub(super) fn certificates(nodes: &[Node], loaded: &Loaded, now: SystemTime, pro
 }
 
 fn standing(certificate: &Certificate, now: SystemTime) -> Option<(String, &'static str)> {
-    const RENEW: &str = "renew it; it is served as it is";
-    let apart = |a: SystemTime, b: SystemTime| {
-        let days = a.duration_since(b).unwrap_or_default().as_secs() / 86_400;
-        match days {
-            0 => "less than a day".to_owned(),
-            days => format_duration(std::time::Duration::from_secs(days * 86_400)),
-        }
-    };
+    let (begins, ends) = (date_time(certificate.not_before), date_time(certificate.not_after));
     match certificate.standing(now) {
         Standing::Valid => None,
-        Standing::ExpiresSoon => {
-            let left = apart(certificate.not_after, now);
-            Some((format!("expires soon: {left} left"), "renew it"))
-        }
-        Standing::Expired => Some((format!("has expired {} ago", apart(now, certificate.not_after)), RENEW)),
-        Standing::NotYetValid => {
-            let ahead = apart(certificate.not_before, now);
-            Some((format!("is not valid yet, for {ahead}"), "see to the clock of this machine, or wait"))
-        }
+        Standing::ExpiresSoon => Some((format!("expires soon, at {ends}"), "renew it")),
+        Standing::Expired => Some((format!("has expired at {ends}"), "renew it; it is served as it is")),
+        Standing::NotYetValid => Some((
+            format!("is not valid before {begins}"),
+            "see to the clock of this machine, or wait; it is served as it is",
+        )),
     }
 }
 

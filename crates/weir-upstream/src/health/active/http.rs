@@ -1,10 +1,15 @@
+use bytes::Bytes;
+use http::{Request, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use weir_net::tls::Alpn;
 use weir_wire::http1::{
     Body, Chunk, ChunkedDecoder, HeadLimits, HeadScanner, Method, ResponseHead, ScanError, response_body,
 };
 
-use super::{Fault, Stream, dial};
-use crate::{Address, BodyPlan, HttpCheckPlan};
+use super::connect::{Asked, Stream};
+use super::http2::exchange;
+use super::{Fault, USER_AGENT};
+use crate::{BodyPlan, HttpCheckPlan, HttpVersions};
 
 /// Most bytes of the body that are looked at; what comes after them is not read.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -12,13 +17,53 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 /// Longest head, the interim ones before it included.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// What servers see in their logs, as other checkers announce themselves too.
-const USER_AGENT: &str = concat!("Weir-HealthChecker/", env!("CARGO_PKG_VERSION"));
-
 /// Sends a GET on a connection of its own and judges the answer; says which status it had.
-pub(super) async fn ask(address: &Address, host: &str, plan: &HttpCheckPlan) -> Result<u16, Fault> {
-    let mut stream = dial(address).await?;
-    let host = plan.host.as_deref().unwrap_or(host);
+pub(super) async fn ask(asked: &Asked, plan: &HttpCheckPlan) -> Result<u16, Fault> {
+    let host = plan.host.as_deref().unwrap_or(&asked.host);
+    let (status, body) = match asked.link.http() {
+        HttpVersions::Http2 => ask_http2(asked.connect_http2().await?, asked, host, plan).await?,
+        versions => match asked.connect(versions.alpn()).await? {
+            (stream, Some(Alpn::H2)) => ask_http2(stream, asked, host, plan).await?,
+            (stream, _) => ask_http1(stream, host, plan).await?,
+        },
+    };
+    if let Some(wanted) = &plan.body {
+        wanted.judge(&body).map_err(|reason| Fault { status: Some(status), reason })?;
+    }
+    Ok(status)
+}
+
+/// The status, which must be a good one, and the body, where it matters.
+async fn ask_http2(
+    stream: Box<dyn Stream>,
+    asked: &Asked,
+    host: &str,
+    plan: &HttpCheckPlan,
+) -> Result<(u16, Vec<u8>), Fault> {
+    let request = Request::get(format!("{}://{host}{}", asked.scheme(), plan.path))
+        .version(Version::HTTP_2)
+        .header("user-agent", USER_AGENT)
+        .header("accept", "*/*")
+        .body(())
+        .map_err(|error| Fault::early(format!("cannot ask: {error}")))?;
+    let body_max = if plan.body.is_some() { BODY_BYTES_MAX } else { 0 };
+    let answer = exchange(stream, request, Bytes::new(), body_max).await?;
+    judge_status(answer.status, plan)?;
+    Ok((answer.status, answer.body.to_vec()))
+}
+
+fn judge_status(status: u16, plan: &HttpCheckPlan) -> Result<(), Fault> {
+    match plan.statuses.iter().any(|range| range.contains(&status)) {
+        true => Ok(()),
+        false => Err(Fault { status: Some(status), reason: format!("status {status}") }),
+    }
+}
+
+async fn ask_http1(
+    mut stream: Box<dyn Stream>,
+    host: &str,
+    plan: &HttpCheckPlan,
+) -> Result<(u16, Vec<u8>), Fault> {
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         plan.path
@@ -28,15 +73,13 @@ pub(super) async fn ask(address: &Address, host: &str, plan: &HttpCheckPlan) -> 
         .await
         .map_err(|error| Fault::early(format!("cannot send: {error}")))?;
     let (head, rest) = read_head(&mut *stream).await.map_err(Fault::early)?;
-    let failed = |reason| Fault { status: Some(head.status), reason };
-    if !plan.statuses.iter().any(|range| range.contains(&head.status)) {
-        return Err(failed(format!("status {}", head.status)));
+    judge_status(head.status, plan)?;
+    if plan.body.is_none() {
+        return Ok((head.status, Vec::new()));
     }
-    if let Some(wanted) = &plan.body {
-        let body = read_body(&mut *stream, &head, rest).await.map_err(failed)?;
-        wanted.judge(&body).map_err(failed)?;
-    }
-    Ok(head.status)
+    let body = read_body(&mut *stream, &head, rest).await;
+    let body = body.map_err(|reason| Fault { status: Some(head.status), reason })?;
+    Ok((head.status, body))
 }
 
 /// The final head, and what was read behind it.

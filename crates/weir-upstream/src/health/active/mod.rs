@@ -1,18 +1,22 @@
 //! Asking endpoints from time to time whether they are well.
 
+mod connect;
+mod grpc;
 mod http;
+mod http2;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod udp;
 
-use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+pub(crate) use connect::Asked;
 
-use crate::{ActivePlan, Address, CheckPlan};
+use crate::{ActivePlan, CheckPlan};
+
+/// What servers see in their logs, as other checkers announce themselves too.
+const USER_AGENT: &str = concat!("Weir-HealthChecker/", env!("CARGO_PKG_VERSION"));
 
 /// How one active check ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,16 +45,16 @@ impl Fault {
     }
 }
 
-/// Checks an endpoint once, within `plan.timeout` for all of it. `host` is what the `Host` field says unless the plan
-/// does.
-pub(crate) async fn check(address: &Address, host: &str, plan: &ActivePlan) -> CheckResult {
+/// Checks an endpoint once, within `plan.timeout` for all of it.
+pub(crate) async fn check(endpoint: &Asked, plan: &ActivePlan) -> CheckResult {
     let began = Instant::now();
     let mut unexpected = 0;
     let asked = async {
         match &plan.check {
-            CheckPlan::Tcp => tcp::ask(address).await.map(|()| None),
-            CheckPlan::Http(http) => http::ask(address, host, http).await.map(Some),
-            CheckPlan::Udp(udp) => udp::ask(address, udp, &mut unexpected).await.map(|()| None),
+            CheckPlan::Tcp => tcp::ask(endpoint).await.map(|()| None),
+            CheckPlan::Http(http) => http::ask(endpoint, http).await.map(Some),
+            CheckPlan::Grpc(grpc) => grpc::ask(endpoint, grpc).await.map(|()| None),
+            CheckPlan::Udp(udp) => udp::ask(&endpoint.address, udp, &mut unexpected).await.map(|()| None),
         }
     };
     let outcome = match tokio::time::timeout(plan.timeout, asked).await {
@@ -67,18 +71,4 @@ pub(crate) async fn check(address: &Address, host: &str, plan: &ActivePlan) -> C
         Err(fault) => (fault.status, Some(fault.reason)),
     };
     CheckResult { at: SystemTime::now(), took: began.elapsed(), status, fault }
-}
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
-/// Connects. A check never uses a pooled connection: whether new ones are accepted is part of the question.
-async fn dial(address: &Address) -> Result<Box<dyn Stream>, Fault> {
-    let refused = |error: io::Error| Fault::early(format!("cannot connect: {error}"));
-    Ok(match address {
-        Address::Tcp(address) => Box::new(TcpStream::connect(address).await.map_err(refused)?),
-        Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(refused)?),
-        Address::Tunnel(_) => return Err(Fault::early("an agent is not checked")),
-    })
 }

@@ -1,7 +1,7 @@
-use super::{Fault, dial};
-use crate::Address;
+use super::Fault;
+use super::connect::Asked;
 
-/// Whether a connection is accepted; it is closed at once.
-pub(super) async fn ask(address: &Address) -> Result<(), Fault> {
-    dial(address).await.map(drop)
+/// Whether a connection is accepted, TLS included where the endpoint is spoken to by it; it is closed at once.
+pub(super) async fn ask(asked: &Asked) -> Result<(), Fault> {
+    asked.connect(&[]).await.map(drop)
 }

@@ -1,12 +1,15 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use regex::Regex;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket, UnixListener};
 
 use super::*;
-use crate::{BodyPlan, HttpCheckPlan, UdpCheckPlan};
+use crate::link::Links;
+use crate::tls_tally::TlsTally;
+use crate::{Address, BodyPlan, HttpCheckPlan, UdpCheckPlan, UpstreamPlan};
 
 /// Accepts one connection, reads the request and writes what `answer` says, in pieces of at most that many bytes.
 async fn server(answer: Vec<u8>, piece: usize) -> SocketAddr {
@@ -33,6 +36,13 @@ async fn read_request(socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Str
     String::from_utf8(request).unwrap()
 }
 
+/// An endpoint at this address, without TLS.
+fn asked(address: impl Into<Address>) -> Asked {
+    let tally = Arc::new(TlsTally::new("app".into()));
+    let link = Links::new(&UpstreamPlan::new("app"), &tally).link(None, None);
+    Asked { address: address.into(), host: "app:80".into(), link }
+}
+
 fn http(http: HttpCheckPlan) -> ActivePlan {
     ActivePlan::new(CheckPlan::Http(http))
 }
@@ -44,7 +54,7 @@ fn holding(body: BodyPlan) -> HttpCheckPlan {
 /// The status and the fault of a check that is answered with this.
 async fn outcome(plan: HttpCheckPlan, answer: impl AsRef<[u8]>) -> (Option<u16>, Option<String>) {
     let address = server(answer.as_ref().to_vec(), usize::MAX).await;
-    let result = check(&address.into(), "app:80", &http(plan)).await;
+    let result = check(&asked(address), &http(plan)).await;
     (result.status, result.fault)
 }
 
@@ -91,7 +101,7 @@ async fn bodies_are_read_in_every_framing_and_in_every_piece() {
     for answer in answers {
         for piece in [1, 7, 1_000] {
             let address = server(answer.clone().into_bytes(), piece).await;
-            let result = check(&address.into(), "app:80", &http(holding(text("state: ready")))).await;
+            let result = check(&asked(address), &http(holding(text("state: ready")))).await;
             assert_eq!((result.status, result.fault), (Some(200), None), "{answer:?} by {piece}");
         }
     }
@@ -181,7 +191,7 @@ async fn one_timeout_bounds_the_whole_check() {
     });
     let timeout = Duration::from_millis(20);
     let plan = ActivePlan { timeout, ..http(holding(text("never"))) };
-    let result = check(&address.into(), "app:80", &plan).await;
+    let result = check(&asked(address), &plan).await;
     assert_eq!(result.fault.as_deref(), Some("no answer within 20ms"));
     assert!(result.took >= timeout);
 }
@@ -190,10 +200,10 @@ async fn one_timeout_bounds_the_whole_check() {
 async fn a_refused_connection_is_a_failure_for_both_kinds() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = Address::from(listener.local_addr().unwrap());
-    assert_eq!(check(&address, "", &ActivePlan::new(CheckPlan::Tcp)).await.fault, None);
+    assert_eq!(check(&asked(address.clone()), &ActivePlan::new(CheckPlan::Tcp)).await.fault, None);
     drop(listener);
     for plan in [ActivePlan::new(CheckPlan::Tcp), http(HttpCheckPlan::default())] {
-        let fault = check(&address, "app:80", &plan).await.fault.unwrap();
+        let fault = check(&asked(address.clone()), &plan).await.fault.unwrap();
         assert!(fault.starts_with("cannot connect: "), "{fault}");
     }
 }
@@ -214,7 +224,7 @@ async fn a_unix_socket_is_checked_like_an_address() {
         host: Some("other".to_owned()),
         ..Default::default()
     };
-    let result = check(&Address::Unix(path), "localhost", &http(plan)).await;
+    let result = check(&asked(Address::Unix(path)), &http(plan)).await;
     assert_eq!((result.status, result.fault), (Some(200), None));
     let request = served.await.unwrap();
     assert!(request.starts_with("GET /ready?deep=1 HTTP/1.1\r\nHost: other\r\n"), "{request}");
@@ -262,7 +272,7 @@ async fn a_datagram_is_sent_and_one_of_the_answers_must_hold_what_is_expected() 
     for (send, expect, answers) in cases {
         for bind in ["127.0.0.1:0", "[::1]:0"] {
             let (address, served) = datagrams(bind, answers).await;
-            let result = check(&address, "", &udp(send, expect)).await;
+            let result = check(&asked(address.clone()), &udp(send, expect)).await;
             assert_eq!((result.status, result.fault), (None, None), "{expect:?} of {bind}");
             assert_eq!(served.await.unwrap().0, send);
         }
@@ -276,7 +286,7 @@ async fn a_refused_datagram_is_a_failure_at_once() {
     assert!(unused.await.is_err(), "the socket is closed");
     // An hour passes for no test: the refusal ends the check.
     let plan = ActivePlan { timeout: Duration::from_secs(3_600), ..udp(b"ping", None) };
-    let fault = check(&address, "", &plan).await.fault.unwrap();
+    let fault = check(&asked(address.clone()), &plan).await.fault.unwrap();
     assert!(fault.starts_with("cannot receive: Connection refused"), "{fault}");
 }
 
@@ -288,7 +298,8 @@ async fn an_endpoint_that_says_nothing_or_something_else_fails_at_the_timeout() 
         (&[&b"busy"[..], b""], "none of 2 answers within 20ms holds what is expected"),
     ] {
         let (address, served) = datagrams("127.0.0.1:0", answers).await;
-        let result = check(&address, "", &ActivePlan { timeout, ..udp(b"ping", Some(b"pong")) }).await;
+        let result =
+            check(&asked(address.clone()), &ActivePlan { timeout, ..udp(b"ping", Some(b"pong")) }).await;
         assert_eq!(result.fault.as_deref(), Some(reason));
         assert!(result.took >= timeout);
         drop(served);
@@ -302,7 +313,7 @@ async fn nobody_else_can_answer_for_the_endpoint() {
         (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
     let address = Address::from(endpoint.local_addr().unwrap());
     let plan = udp(b"ping", None);
-    let checked = tokio::spawn(async move { check(&address, "", &plan).await });
+    let checked = tokio::spawn(async move { check(&asked(address.clone()), &plan).await });
     let (_, peer) = endpoint.recv_from(&mut [0; 9]).await.unwrap();
     stranger.send_to(b"pong", peer).await.unwrap();
     for _ in 0..100 {
@@ -315,6 +326,6 @@ async fn nobody_else_can_answer_for_the_endpoint() {
 
 #[tokio::test]
 async fn a_unix_socket_takes_no_datagrams() {
-    let result = check(&Address::Unix("/run/app.sock".into()), "", &udp(b"ping", None)).await;
+    let result = check(&asked(Address::Unix("/run/app.sock".into())), &udp(b"ping", None)).await;
     assert_eq!(result.fault.as_deref(), Some("a unix socket takes no datagrams"));
 }

@@ -1,5 +1,6 @@
 mod backups;
 mod ejection;
+mod links;
 mod names;
 mod panic;
 mod reloads;

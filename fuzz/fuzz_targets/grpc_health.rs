@@ -1,0 +1,3 @@
+#![cfg_attr(fuzzing, no_main)]
+
+weir_fuzz::target!(grpc_health);
