@@ -1,11 +1,11 @@
-//! Agents that nobody here wrote, in either role of yamux.
+//! Agents that nobody here wrote.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use weir_testkit::{Gateway, wait};
+use weir_testkit::{Gateway, node_command, wait};
 
 use crate::start;
 
@@ -21,6 +21,10 @@ tunnel: {{ bind: "127.0.0.1:0", agents: {{ office: {{ token: {TOKEN} }} }} }}
 admin: {{ bind: "127.0.0.1:0" }}
 "#
     ))
+}
+
+fn url(relay: &Gateway) -> String {
+    format!("ws://{}/tunnel/connect", relay.addr("tunnel"))
 }
 
 /// The agent in Go, built once with Debian's packages.
@@ -41,10 +45,19 @@ fn go_agent() -> &'static PathBuf {
 struct Agent(Child, BufReader<std::process::ChildStdout>);
 
 impl Agent {
-    fn start(relay: &Gateway, role: &str) -> Self {
-        let url = format!("ws://{}/tunnel/connect", relay.addr("tunnel"));
+    fn go(relay: &Gateway, role: &str) -> Self {
         let mut command = Command::new(go_agent());
-        let mut child = command.args([&url, TOKEN, role]).stdout(Stdio::piped()).spawn().expect("it starts");
+        command.args([&url(relay), TOKEN, role]);
+        Self::start(relay, command)
+    }
+
+    fn js(relay: &Gateway) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/npm/tunnel-agent.mjs");
+        Self::start(relay, node_command(script, &[&url(relay), TOKEN]))
+    }
+
+    fn start(relay: &Gateway, mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let said = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut agent = Self(child, said);
         assert_eq!(agent.line(), "up");
@@ -70,7 +83,7 @@ impl Drop for Agent {
 fn agents_of_hashicorps_yamux_serve_in_either_role() {
     for role in ["server", "client"] {
         let relay = relay();
-        let mut agent = Agent::start(&relay, role);
+        let mut agent = Agent::go(&relay, role);
         assert_eq!(relay.get("/one").text(), "go agent GET /one 0\n");
         assert_eq!(relay.get("/big").body.len(), 5_000_000);
         let mut client = relay.connect();
@@ -87,5 +100,20 @@ fn agents_of_hashicorps_yamux_serve_in_either_role() {
         assert_eq!(waits.head().0, 200);
         drop(waits);
         assert_eq!(agent.line(), "cancelled");
+    }
+}
+
+/// Its server alone takes streams that the other end opens.
+#[test]
+fn an_agent_of_yamux_js_serves() {
+    let relay = relay();
+    let _agent = Agent::js(&relay);
+    assert_eq!(relay.get("/one").text(), "js agent GET /one 0\n");
+    let mut client = relay.connect();
+    client.send("PUT /up HTTP/1.1\r\nHost: t\r\nContent-Length: 600000\r\n\r\n");
+    client.send(vec![7; 600_000]);
+    assert_eq!(client.response().text(), "js agent PUT /up 600000\n");
+    for _ in 0..50 {
+        assert_eq!(relay.get("/again").status, 200);
     }
 }
