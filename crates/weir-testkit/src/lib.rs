@@ -56,7 +56,7 @@ pub use origin::{After, Connection, Origin, Request};
 pub use pgbench::{Pgbench, PgbenchReport, PgbenchRun};
 pub use postgres::Postgres;
 pub use problem::Problem;
-pub use python::{PythonServer, python};
+pub use python::{PythonServer, python, tool};
 pub use raw_server::{RawServer, TcpOrigin};
 pub use socket_options::SocketOptions;
 pub use udp::{Received, UdpClient, UdpOrigin, free_address, refusing_udp};

@@ -9,9 +9,18 @@ use std::process::{Child, Command, Stdio};
 ///
 /// When `scripts/test` has not installed it beside what Cargo built.
 pub fn python() -> Command {
+    Command::new(tool("python/bin/python3"))
+}
+
+/// A program that `scripts/test` has installed beside what Cargo built.
+///
+/// # Panics
+///
+/// When it is not there.
+pub fn tool(path: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
-    let found = test.ancestors().map(|folder| folder.join("python/bin/python3")).find(|path| path.exists());
-    Command::new(found.expect("a Python with the packages of the tests, installed by scripts/test"))
+    let found = test.ancestors().map(|folder| folder.join(path)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("no {path} beside what Cargo built: scripts/test installs it"))
 }
 
 /// A server written in Python; dropping it ends it.

@@ -198,9 +198,9 @@ impl ForwardError {
             Self::Pick { .. }
             | Self::Refused { leaving: true }
             | Self::Untranslatable(_)
+            | Self::UpgradeNotTaken
             | Self::Tunnel(_)
             | Self::AgentLost
-            | Self::UpgradeNotTaken
             | Self::OutOfDescriptors
             | Self::TotalTimeout
             | Self::ShuttingDown

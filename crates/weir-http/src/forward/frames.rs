@@ -31,8 +31,9 @@ pub(super) fn request(
     };
     *request.uri_mut() = uri(exchange, plan, endpoint)?;
     let mut fields = wire::written(&exchange.request.fields);
-    for name in CONNECTION {
-        fields.remove(name);
+    if exchange.request.fields.get(Known::Host).is_some() {
+        // A policy's: it would speak beside `:authority`.
+        fields.remove(header::HOST);
     }
     if is_websocket {
         // The handshake of HTTP/1.1 has no part in it (RFC 8441 section 5).
@@ -44,16 +45,6 @@ pub(super) fn request(
     *request.headers_mut() = fields;
     Ok(request)
 }
-
-/// What no message of HTTP/2 may carry (RFC 9113 section 8.2.2), and `host`, which would speak beside `:authority`. A
-/// policy may have set one of them.
-const CONNECTION: [header::HeaderName; 5] = [
-    header::HOST,
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::HeaderName::from_static("keep-alive"),
-];
 
 fn uri(exchange: &Exchange, plan: &UpstreamPlan, endpoint: &Endpoint) -> Result<Uri, ForwardError> {
     let authority = match (&exchange.rewritten_host, &plan.host) {
@@ -113,4 +104,117 @@ pub(super) fn response(
         into.fields.append(name, value.as_bytes());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use weir_upstream::{EndpointPlan, Target, Upstream};
+
+    use super::*;
+
+    /// A GET of `/a?b` that names `shop.example`, with these fields, to an upstream with this `host`.
+    fn written(host: HostPlan, change: impl FnOnce(&mut Exchange)) -> Result<Request<()>, ForwardError> {
+        let mut exchange = Exchange::new(Instant::now());
+        let head = b"GET /a?b HTTP/1.1\r\nAccept: */*\r\nCookie: a=1\r\nX-Two: 1\r\nX-Two: 2\r\n\r\n";
+        exchange.request.parse(head, &weir_wire::http1::HeadLimits::default()).unwrap();
+        exchange.authority = b"shop.example".to_vec();
+        exchange.path = b"/a".to_vec();
+        (exchange.has_query, exchange.query) = (true, b"b".to_vec());
+        change(&mut exchange);
+        let mut plan = UpstreamPlan::new("app");
+        plan.host = host;
+        let target = Target::Address(weir_upstream::Address::Tcp(([127, 0, 0, 1], 81).into()));
+        plan.endpoints.push(EndpointPlan::new(target));
+        let upstream = Upstream::compile(plan.clone(), None, Instant::now());
+        request(&exchange, &plan, &upstream.endpoints()[0])
+    }
+
+    #[test]
+    fn a_request_says_what_it_said_on_http_1() {
+        let head = written(HostPlan::Preserve, |_| ()).unwrap();
+        assert_eq!(
+            (head.method(), head.uri().to_string().as_str()),
+            (&Method::GET, "http://shop.example/a?b")
+        );
+        let fields: Vec<_> = head.headers().iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
+        assert_eq!(fields, [("accept", "*/*"), ("cookie", "a=1"), ("x-two", "1"), ("x-two", "2")]);
+    }
+
+    #[test]
+    fn the_authority_is_what_host_would_be() {
+        let of = |host, change: fn(&mut Exchange)| {
+            let head = written(host, change).unwrap();
+            head.uri().authority().unwrap().to_string()
+        };
+        assert_eq!(of(HostPlan::Preserve, |_| ()), "shop.example");
+        assert_eq!(of(HostPlan::Preserve, |exchange| exchange.authority.clear()), "127.0.0.1:81");
+        assert_eq!(of(HostPlan::Endpoint, |_| ()), "127.0.0.1:81");
+        assert_eq!(of(HostPlan::Name("in.example:8443".to_owned()), |_| ()), "in.example:8443");
+        let rewritten = |exchange: &mut Exchange| exchange.rewritten_host = Some(b"new.example".to_vec());
+        assert_eq!(of(HostPlan::Preserve, rewritten), "new.example");
+    }
+
+    #[test]
+    fn fields_of_a_connection_never_pass_whoever_set_them() {
+        for (name, value) in [
+            ("Connection", "close"),
+            ("Keep-Alive", "timeout=5"),
+            ("Proxy-Connection", "close"),
+            ("Transfer-Encoding", "chunked"),
+            ("Upgrade", "h2c"),
+            ("HTTP2-Settings", "AA"),
+            ("TE", "gzip"),
+            ("Host", "other.example"),
+        ] {
+            let add =
+                |exchange: &mut Exchange| exchange.request.fields.append(name.as_bytes(), value.as_bytes());
+            let head = written(HostPlan::Preserve, add).unwrap();
+            assert!(head.headers().get(name).is_none(), "{name}");
+        }
+        let head = written(HostPlan::Preserve, |exchange| exchange.wants_trailers = true).unwrap();
+        assert_eq!(head.headers()[header::TE], "trailers");
+    }
+
+    #[test]
+    fn bytes_that_no_path_of_http_2_may_have_are_encoded() {
+        let head = written(HostPlan::Preserve, |exchange| {
+            exchange.rewritten = Some(b"/a<b>`\"?c=`#d".to_vec());
+        });
+        let uri = head.unwrap().uri().to_string();
+        assert_eq!(uri, "http://shop.example/a%3Cb%3E%60%22?c=%60%23d");
+    }
+
+    #[test]
+    fn a_websocket_handshake_is_a_connect_without_its_key() {
+        let head = written(HostPlan::Preserve, |exchange| {
+            exchange.upgrade = Some(Upgrade::WebSocket);
+            exchange.request.fields.append(b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==");
+            exchange.request.fields.append(b"Sec-WebSocket-Version", b"13");
+        })
+        .unwrap();
+        assert_eq!(head.method(), Method::CONNECT);
+        assert_eq!(head.extensions().get::<Protocol>().map(Protocol::as_str), Some("websocket"));
+        assert!(head.headers().get(header::SEC_WEBSOCKET_KEY).is_none());
+        assert_eq!(head.headers()[header::SEC_WEBSOCKET_VERSION], "13");
+    }
+
+    #[test]
+    fn an_answer_is_read_in_its_order_and_within_its_limit() {
+        let mut head = Response::new(());
+        for (name, value) in [("a", "1"), ("set-cookie", "x=1"), ("set-cookie", "y=2")] {
+            head.headers_mut().append(name, value.parse().unwrap());
+        }
+        let mut into = ResponseHead::default();
+        response(&head, &mut into, 3).unwrap();
+        assert_eq!((into.status, into.fields.len()), (200, 3));
+        assert_eq!(into.fields.all(Known::SetCookie).collect::<Vec<_>>(), [b"x=1", b"y=2"]);
+        assert!(matches!(
+            response(&head, &mut into, 2),
+            Err(ForwardError::Head(ResponseError::TooManyFields))
+        ));
+        head.headers_mut().append("connection", "close".parse().unwrap());
+        assert!(matches!(response(&head, &mut into, 9), Err(ForwardError::BadHead(_))));
+    }
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use weir_net::Socket;
+use weir_net::tls::TlsFaultReason;
 use weir_upstream::{DialError, Endpoint, HttpVersions, Lease, Spoken, UpstreamPlan};
 
 use super::attempt::{self, Answered, Failure, Request, Sending};
@@ -104,6 +105,9 @@ pub(super) async fn attempt(
     if let Err(ForwardError::Refused { .. }) = result {
         worker.shared.stats.shared.refused(worker.base.shard);
     }
+    if let Err(ForwardError::Tls(fault)) = &result {
+        lease.endpoint().tls_failed(&worker.base, fault);
+    }
     result.map(Tried::Answered).map_err(failure)
 }
 
@@ -188,8 +192,8 @@ impl ForwardError {
             }
             OpenError::Dial(DialError::Tls(fault)) => Self::Tls(fault.clone()),
             OpenError::Dial(DialError::TimedOut) => Self::ConnectTimeout,
-            OpenError::Dial(DialError::Tunnel(refusal)) => Self::Tunnel(*refusal),
             OpenError::Http11 => Self::BadHead("it speaks HTTP/1.1"),
+            OpenError::Dial(DialError::Tunnel(refusal)) => Self::Tunnel(*refusal),
             OpenError::Dial(DialError::OutOfDescriptors) => Self::OutOfDescriptors,
             OpenError::Dial(DialError::Stopping) => Self::ShuttingDown,
         }
@@ -202,6 +206,11 @@ impl ForwardError {
         }
         if error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM) {
             return Self::Refused { leaving: false };
+        }
+        if let Some(fault) =
+            place.tls_fault().filter(|fault| fault.reason() == TlsFaultReason::CertificateRefused)
+        {
+            return Self::Tls(fault);
         }
         if place.sent_nothing() {
             return Self::Refused { leaving: true };

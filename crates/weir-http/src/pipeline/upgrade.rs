@@ -33,7 +33,9 @@ pub(super) async fn relay(
     let Forwarded { mut io, lease, idle, .. } = forwarded;
     worker.shared.stats.upgraded.add(1);
     let end = match (&mut connection.io, &mut io) {
-        (Wire::H1(_), Wire::H1(upstream)) => join(connection, exchange, upstream, idle).await,
+        (Wire::H1(_), Wire::H1(upstream)) if exchange.upgrade != Some(Upgrade::WebSocket) => {
+            join(connection, exchange, upstream, idle).await
+        }
         _ => Tunnel::new(connection, exchange, &mut io, idle).run().await,
     };
     worker.shared.stats.upgraded.add(-1);
@@ -43,7 +45,8 @@ pub(super) async fn relay(
         exchange.record.error = Some(code);
     }
     drop(lease);
-    Next::Close
+    // A goodbye on the way must not be lost to a reset.
+    if end.is_none() && worker.base.is_stopping() { Next::Linger } else { Next::Close }
 }
 
 /// Makes the answer: what is left to write of it stands in `exchange.out`. False where the client has gone.

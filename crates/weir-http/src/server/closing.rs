@@ -25,8 +25,8 @@ pub(super) struct Closing {
 
 impl Closing {
     /// The connection of a conversation over HTTP/1.1.
-    pub(super) fn of(connection: Box<Connection>) -> Option<Self> {
-        let Connection { io, client, worker, deadline, .. } = *connection;
+    pub(super) fn of(connection: Connection) -> Option<Self> {
+        let Connection { io, client, worker, deadline, .. } = connection;
         let Wire::H1(io) = io else { return None };
         Some(Self { io, client, worker, deadline })
     }

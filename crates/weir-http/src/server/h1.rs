@@ -85,7 +85,7 @@ async fn converse(mut connection: Box<Connection>) {
 
 /// Closes a connection once its client has read what was sent.
 async fn close(connection: Box<Connection>) {
-    if let Some(closing) = Closing::of(connection) {
+    if let Some(closing) = Closing::of(*connection) {
         closing.linger().await;
     }
 }

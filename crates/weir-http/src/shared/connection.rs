@@ -96,7 +96,7 @@ impl Opened {
         let mut limit = UNSETTLED;
         let mut seen = pulse.reads();
         let mut is_ending = false;
-        let mut life = Life { ping, reads: seen, asked: false };
+        let mut life = Life { ping, reads: seen, asked: false, is_owed: false };
         deadline.set(Instant::now(), SILENCE);
         poll_fn(|cx| {
             let ended = Pin::new(&mut connection).poll(cx);
@@ -127,6 +127,8 @@ struct Life {
     /// Times that something was read, as of the last look, or when the peer was asked.
     reads: u64,
     asked: bool,
+    /// An answer to a PING is still to come.
+    is_owed: bool,
 }
 
 impl Life {
@@ -141,8 +143,10 @@ impl Life {
             deadline.set(Instant::now(), SILENCE);
         }
         // The answer to a question that came late, so that another can be asked.
-        if let Some(ping) = &mut self.ping {
-            let _answer = ping.poll_pong(cx);
+        if self.is_owed
+            && let Some(ping) = &mut self.ping
+        {
+            self.is_owed = ping.poll_pong(cx).is_pending();
         }
         let wanted = pulse.take_asked() && !self.asked;
         if !wanted && !deadline.is_expired(cx) {
@@ -160,6 +164,7 @@ impl Life {
             if let Some(ping) = &mut self.ping {
                 // Fails only while one is on its way, which is as good; wakes this task, which then writes it.
                 let _sent = ping.send_ping(Ping::opaque());
+                self.is_owed = true;
             }
             deadline.set(Instant::now(), PING_TIMEOUT);
         } else {

@@ -1,13 +1,14 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use weir_net::Socket;
+use weir_net::tls::TlsFault;
 use weir_task::DeadlineWaker;
 
 /// What can be seen of a shared connection from outside its task. Written by one thread only.
@@ -24,6 +25,8 @@ pub(super) struct Pulse {
     /// Told when the peer's first settings have come, or the connection has ended before.
     settled: Notify,
     is_settled: AtomicBool,
+    /// What TLS failed with, which the h2 crate would not tell as such.
+    fault: Mutex<Option<TlsFault>>,
     task: DeadlineWaker,
 }
 
@@ -37,6 +40,7 @@ impl Pulse {
             asked: AtomicBool::new(false),
             settled: Notify::new(),
             is_settled: AtomicBool::new(false),
+            fault: Mutex::default(),
             task,
         })
     }
@@ -62,6 +66,18 @@ impl Pulse {
     pub(super) fn settle(&self) {
         self.is_settled.store(true, Ordering::Relaxed);
         self.settled.notify_waiters();
+    }
+
+    /// What TLS failed with, if it did.
+    pub(super) fn fault(&self) -> Option<TlsFault> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn failed(&self, error: io::Error) -> io::Error {
+        if let Some(fault) = TlsFault::within(&error) {
+            *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        }
+        error
     }
 
     /// Waits until the peer's settings are known.
@@ -108,7 +124,7 @@ impl AsyncRead for Flow {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(self.socket.poll_read_buf(cx, into))?;
+        ready!(self.socket.poll_read_buf(cx, into)).map_err(|error| self.pulse.failed(error))?;
         count(&self.pulse.reads);
         self.pulse.read_ms.store(self.pulse.age_ms(Instant::now()), Ordering::Relaxed);
         Poll::Ready(Ok(()))
@@ -117,7 +133,7 @@ impl AsyncRead for Flow {
 
 impl AsyncWrite for Flow {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(self.socket.poll_write(cx, bytes))?;
+        let written = ready!(self.socket.poll_write(cx, bytes)).map_err(|error| self.pulse.failed(error))?;
         count(&self.pulse.writes);
         Poll::Ready(Ok(written))
     }
@@ -127,7 +143,8 @@ impl AsyncWrite for Flow {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(self.socket.poll_write_vectored(cx, pieces))?;
+        let written =
+            ready!(self.socket.poll_write_vectored(cx, pieces)).map_err(|error| self.pulse.failed(error))?;
         count(&self.pulse.writes);
         Poll::Ready(Ok(written))
     }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use thiserror::Error;
-use weir_net::tls::Alpn;
+use weir_net::tls::{Alpn, TlsFault};
 use weir_net::{Socket, Worker};
 use weir_task::Deadline;
 use weir_upstream::{Dial, DialError, Endpoint, LinkId, PoolPlan, Speaks, Spoken, dial};
@@ -258,6 +258,11 @@ impl Place {
     /// Whether nothing that was sent since the place was taken can have left: the kernel took not one byte.
     pub(crate) fn sent_nothing(&self) -> bool {
         self.pulse.writes() == self.writes
+    }
+
+    /// What TLS failed with on the connection, if it did.
+    pub(crate) fn tls_fault(&self) -> Option<TlsFault> {
+        self.pulse.fault()
     }
 
     /// The peer did not answer a request that has waited for so long: where it was silent altogether for the last half of

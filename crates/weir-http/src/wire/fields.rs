@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use weir_wire::http1::{ChunkError, Head, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
+use weir_wire::http1::{ChunkError, Head, Known, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
 
 /// The fields as they are written: names in lower case, values sharing one copy of the head's bytes.
 ///
@@ -11,14 +11,36 @@ use weir_wire::http1::{ChunkError, Head, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
 pub(crate) fn written(head: &Head) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(head.len());
     let bytes = Bytes::copy_from_slice(head.bytes());
-    for (name, value) in head.places() {
-        let name = HeaderName::from_bytes(&bytes[name]);
+    for (known, name, value) in head.places() {
+        if known.is_hop_by_hop() {
+            continue;
+        }
+        let name =
+            own_name(known).map_or_else(|| HeaderName::from_bytes(&bytes[name]), |name| Ok(name.clone()));
         let value = HeaderValue::from_maybe_shared(bytes.slice(value));
-        if let (Ok(name), Ok(value)) = (name, value) {
+        if let (Ok(name), Ok(mut value)) = (name, value) {
+            // What no other message repeats would only drive out of the compression's table what others do.
+            value.set_sensitive(matches!(known, Known::XRequestId | Known::Traceparent));
             let _too_many = map.try_append(name, value);
         }
     }
     map
+}
+
+/// The names of the gateway's own fields that the library does not know: they need no copy.
+fn own_name(known: Known) -> Option<&'static HeaderName> {
+    macro_rules! names {
+        ($( $known:ident ),+) => {
+            match known {
+                $( Known::$known => {
+                    static NAME: HeaderName = HeaderName::from_static(Known::$known.as_str());
+                    Some(&NAME)
+                } )+
+                _ => None,
+            }
+        };
+    }
+    names!(Traceparent, XForwardedFor, XForwardedHost, XForwardedPort, XForwardedProto, XRealIp, XRequestId)
 }
 
 /// The head of an answer with these fields.

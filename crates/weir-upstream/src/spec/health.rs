@@ -206,6 +206,15 @@ fn active_plan(active: &Section, endpoints: &[EndpointPlan], problems: &Problems
     }
 }
 
+fn grpc_check(grpc: &Section, problems: &Problems) -> GrpcCheckPlan {
+    let service = grpc.text("service").to_owned();
+    if service.len() > SERVICE_BYTES_MAX {
+        let message = format!("`service` is at most {SERVICE_BYTES_MAX} bytes, got {}", service.len());
+        problems.push(Problem::error(Code::OUT_OF_RANGE, grpc.at("service"), message));
+    }
+    GrpcCheckPlan { service }
+}
+
 /// Whether an agent is there, its session says.
 fn refuse_agents(active: &Node, endpoints: &[EndpointPlan], problems: &Problems) {
     let is_agent = |endpoint: &&EndpointPlan| matches!(endpoint.target, Target::Address(Address::Tunnel(_)));
@@ -214,15 +223,6 @@ fn refuse_agents(active: &Node, endpoints: &[EndpointPlan], problems: &Problems)
         let problem = Problem::error(Code::NOT_YET, active, message);
         problems.push(problem.help("remove `active`: an agent without a session is passed over at once"));
     }
-}
-
-fn grpc_check(grpc: &Section, problems: &Problems) -> GrpcCheckPlan {
-    let service = grpc.text("service").to_owned();
-    if service.len() > SERVICE_BYTES_MAX {
-        let message = format!("`service` is at most {SERVICE_BYTES_MAX} bytes, got {}", service.len());
-        problems.push(Problem::error(Code::OUT_OF_RANGE, grpc.at("service"), message));
-    }
-    GrpcCheckPlan { service }
 }
 
 /// A unix endpoint is a stream socket, and takes no datagrams.

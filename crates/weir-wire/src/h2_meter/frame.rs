@@ -4,6 +4,12 @@ const HEADER_BYTES: usize = 9;
 /// Most bytes of a payload that are looked at.
 const START_BYTES_MAX: usize = 4;
 
+/// Bytes of one setting.
+const SETTING_BYTES: usize = 6;
+
+/// The setting that bounds what we may send on a stream.
+const INITIAL_WINDOW_SIZE: u16 = 4;
+
 /// The kinds of frames that are told apart (RFC 9113 section 6, RFC 9218 section 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -15,8 +21,9 @@ pub(super) enum Kind {
     Ping,
     WindowUpdate,
     Continuation,
-    /// Known, and bounded by whoever reads it: it ends the connection or is an error.
-    Other,
+    PushPromise,
+    /// Ends the connection, so that nobody can send many.
+    GoAway,
     Unknown,
 }
 
@@ -28,8 +35,9 @@ impl Kind {
             2 | 0x10 => Self::Priority,
             3 => Self::ResetStream,
             4 => Self::Settings,
-            5 | 7 => Self::Other,
+            5 => Self::PushPromise,
             6 => Self::Ping,
+            7 => Self::GoAway,
             8 => Self::WindowUpdate,
             9 => Self::Continuation,
             _ => Self::Unknown,
@@ -45,6 +53,8 @@ pub(super) struct Frame {
     pub(super) stream: u32,
     /// Bytes of the payload.
     pub(super) length: u32,
+    /// Whether a PRIORITY is a PRIORITY_UPDATE.
+    is_update: bool,
     /// The first bytes of the payload, zero where it has fewer or they mean nothing here.
     start: [u8; START_BYTES_MAX],
 }
@@ -81,6 +91,21 @@ impl Frame {
         }
     }
 
+    /// Whether its length is one that its kind can have, for a reader that allows `length_max`.
+    pub(super) fn has_sound_length(&self, length_max: u32) -> bool {
+        self.length <= length_max
+            && match self.kind {
+                Kind::Priority if self.is_update => true,
+                Kind::Priority => self.length == 5,
+                Kind::ResetStream | Kind::WindowUpdate => self.length == 4,
+                Kind::Settings if self.is_ack() => self.length == 0,
+                Kind::Settings => self.length % SETTING_BYTES as u32 == 0,
+                Kind::Ping => self.length == 8,
+                Kind::Data | Kind::Headers | Kind::Continuation => true,
+                Kind::PushPromise | Kind::GoAway | Kind::Unknown => true,
+            }
+    }
+
     /// How much of the payload has to be seen.
     fn start_bytes(kind: Kind, flags: u8) -> usize {
         match kind {
@@ -96,18 +121,34 @@ impl Frame {
 pub(super) struct Frames {
     /// Bytes to pass over: the rest of a payload, or the preface.
     skip: u32,
+    /// Settings that follow, before what is passed over.
+    settings: u32,
     kept: [u8; HEADER_BYTES + START_BYTES_MAX],
     kept_bytes: u8,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Item {
+    Frame(Frame),
+    /// One setting of the frame before.
+    Setting {
+        /// No window beyond the largest.
+        is_sound: bool,
+    },
 }
 
 impl Frames {
     /// Frames that begin after `preface_bytes`.
     pub(super) fn after(preface_bytes: u32) -> Self {
-        Self { skip: preface_bytes, kept: [0; HEADER_BYTES + START_BYTES_MAX], kept_bytes: 0 }
+        Self { skip: preface_bytes, settings: 0, kept: [0; HEADER_BYTES + START_BYTES_MAX], kept_bytes: 0 }
     }
 
-    /// The next frame, as soon as enough of it is there; takes what was read off `bytes`.
-    pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame> {
+    /// The next frame, or setting of one, as soon as enough of it is there; takes what was read off `bytes`.
+    pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Option<Item> {
+        if self.settings > 0 {
+            return self.next_setting(bytes);
+        }
         let skipped = bytes.len().min(self.skip as usize);
         *bytes = &bytes[skipped..];
         self.skip -= skipped as u32;
@@ -115,6 +156,7 @@ impl Frames {
             return None;
         }
         let [high, middle, low, kind, flags, stream @ ..] = *self.kept.first_chunk::<HEADER_BYTES>()?;
+        let is_update = kind == 0x10;
         let (kind, length) = (Kind::of(kind), u32::from_be_bytes([0, high, middle, low]));
         let start_bytes = Frame::start_bytes(kind, flags).min(length as usize);
         if !self.keep(bytes, HEADER_BYTES + start_bytes) {
@@ -126,7 +168,23 @@ impl Frames {
         self.skip = length - start_bytes as u32;
         // The first bit is reserved, and ignored by readers.
         let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
-        Some(Frame { kind, flags, stream, length, start })
+        let frame = Frame { kind, flags, stream, length, is_update, start };
+        if kind == Kind::Settings && !frame.is_ack() {
+            (self.settings, self.skip) = (length / SETTING_BYTES as u32, length % SETTING_BYTES as u32);
+        }
+        Some(Item::Frame(frame))
+    }
+
+    fn next_setting(&mut self, bytes: &mut &[u8]) -> Option<Item> {
+        if !self.keep(bytes, SETTING_BYTES) {
+            return None;
+        }
+        let [high, low, value @ ..] = *self.kept.first_chunk::<SETTING_BYTES>()?;
+        (self.kept_bytes, self.settings) = (0, self.settings - 1);
+        let window = u32::from_be_bytes(value);
+        Some(Item::Setting {
+            is_sound: u16::from_be_bytes([high, low]) != INITIAL_WINDOW_SIZE || window < 1 << 31,
+        })
     }
 
     /// Keeps bytes until there are `wanted`; false when there are not yet.

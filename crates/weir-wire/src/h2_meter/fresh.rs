@@ -6,17 +6,18 @@ pub const FRESH: Duration = Duration::from_millis(250);
 /// Streams that can be told apart; of more than the peer may have open, the oldest are forgotten.
 const STREAMS: u32 = 1024;
 
-/// The streams that the peer opened a moment ago and that are not answered yet: one bit each.
+/// The streams that the peer opened a moment ago and that are not answered yet, and those that it ended: a bit each.
 #[derive(Debug, Clone)]
 pub(super) struct FreshStreams {
     bits: [u64; STREAMS as usize / 64],
+    ended: [u64; STREAMS as usize / 64],
     highest: u32,
     since: Instant,
 }
 
 impl FreshStreams {
     pub(super) fn new(now: Instant) -> Self {
-        Self { bits: [0; STREAMS as usize / 64], highest: 0, since: now }
+        Self { bits: [0; STREAMS as usize / 64], ended: [0; STREAMS as usize / 64], highest: 0, since: now }
     }
 
     /// Whether a HEADERS frame on `stream` opens it, and is no trailer.
@@ -33,12 +34,31 @@ impl FreshStreams {
         self.highest = stream;
         let (word, bit) = place(stream);
         self.bits[word] |= bit;
+        self.ended[word] &= !bit;
+    }
+
+    /// The peer has said that nothing of it follows on `stream`.
+    pub(super) fn end(&mut self, stream: u32) {
+        if self.is_known(stream) {
+            let (word, bit) = place(stream);
+            self.ended[word] |= bit;
+        }
+    }
+
+    /// Whether the peer has ended `stream`, as far as that is remembered.
+    pub(super) fn is_ended(&self, stream: u32) -> bool {
+        let (word, bit) = place(stream);
+        self.is_known(stream) && self.ended[word] & bit != 0
+    }
+
+    /// A bit stands for the newest of the streams that share it.
+    fn is_known(&self, stream: u32) -> bool {
+        stream % 2 == 1 && stream <= self.highest && self.highest - stream < 2 * STREAMS
     }
 
     /// Forgets `stream`; true when it was fresh at `now`.
     pub(super) fn take(&mut self, stream: u32, now: Instant) -> bool {
-        // A bit stands for the newest of the streams that share it.
-        if stream > self.highest || self.highest - stream >= 2 * STREAMS {
+        if !self.is_known(stream) {
             return false;
         }
         let (word, bit) = place(stream);

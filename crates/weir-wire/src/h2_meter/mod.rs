@@ -14,7 +14,7 @@ mod score;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use frame::{Frame, Frames, Kind};
+use frame::{Frame, Frames, Item, Kind};
 pub use fresh::FRESH;
 use fresh::FreshStreams;
 pub use limits::Limits;
@@ -29,6 +29,9 @@ pub const DRIP_BYTES: u32 = 32;
 
 /// A CONTINUATION of fewer bytes that does not end its block is small.
 pub const SMALL_BYTES: u32 = 1 << 10;
+
+/// Longest frame that a peer may send: what RFC 9113 begins with, which our SETTINGS leave alone.
+const FRAME_BYTES_MAX: u32 = 1 << 14;
 
 /// How often scores are halved.
 const HALVING: Duration = Duration::from_secs(1);
@@ -58,9 +61,36 @@ pub enum Verdict {
     Pass,
     /// End it with GOAWAY and ENHANCE_YOUR_CALM; once said, nothing else is said any more.
     Calm(Reason),
+    /// End it with GOAWAY and the code of this; the same.
+    Broken(Fault),
 }
 
-/// The meter of one connection. About 400 bytes, and no memory elsewhere; each frame costs a few nanoseconds.
+/// A fault in the frames themselves, which a library need not tell from others by its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A client that pushes (section 8.4).
+    Protocol,
+    /// A length that the kind of frame cannot have, or beyond what may be sent (RFC 9113 section 4.2).
+    FrameSize,
+    /// A window beyond the largest (section 6.5.2).
+    FlowControl,
+    /// HEADERS or DATA on a stream that the peer itself had ended (section 5.1).
+    StreamClosed,
+}
+
+impl Fault {
+    /// The code of a GOAWAY (RFC 9113 section 7).
+    pub fn code(self) -> u32 {
+        match self {
+            Self::Protocol => 1,
+            Self::FlowControl => 3,
+            Self::StreamClosed => 5,
+            Self::FrameSize => 6,
+        }
+    }
+}
+
+/// The meter of one connection. About 550 bytes, and no memory elsewhere; each frame costs a few nanoseconds.
 #[derive(Debug, Clone)]
 pub struct Meter {
     limits: Arc<Limits>,
@@ -83,7 +113,7 @@ pub struct Meter {
     /// Whether we sent HEADERS or DATA after the last PING that counted or was free.
     is_ping_free: bool,
     scores: [Score; Reason::ALL.len()],
-    calm: Option<Reason>,
+    verdict: Verdict,
 }
 
 impl Meter {
@@ -110,33 +140,40 @@ impl Meter {
             acks_owed: 0,
             is_ping_free: true,
             scores: [Score::default(); Reason::ALL.len()],
-            calm: None,
+            verdict: Verdict::Pass,
         }
     }
 
     /// Looks at the next bytes that came from the peer, its preface included. `now` never goes back.
     pub fn received(&mut self, mut bytes: &[u8], now: Instant) -> Verdict {
         self.halve(now);
-        while self.calm.is_none() {
-            let Some(frame) = self.received.next(&mut bytes) else { return Verdict::Pass };
-            self.count_received(&frame, now);
+        while self.verdict == Verdict::Pass {
+            match self.received.next(&mut bytes) {
+                None => return Verdict::Pass,
+                Some(Item::Frame(frame)) => self.frame_received(&frame, now),
+                Some(Item::Setting { is_sound: true }) => {}
+                Some(Item::Setting { is_sound: false }) => self.verdict = Verdict::Broken(Fault::FlowControl),
+            }
         }
-        self.verdict()
+        self.verdict
     }
 
     /// Looks at the next bytes that went to the peer: those that its socket took, not those that wait for it.
     pub fn sent(&mut self, mut bytes: &[u8], now: Instant) -> Verdict {
         self.halve(now);
-        while self.calm.is_none() {
-            let Some(frame) = self.sent.next(&mut bytes) else { return Verdict::Pass };
-            self.count_sent(&frame, now);
+        while self.verdict == Verdict::Pass {
+            match self.sent.next(&mut bytes) {
+                None => return Verdict::Pass,
+                Some(Item::Frame(frame)) => self.count_sent(&frame, now),
+                Some(Item::Setting { .. }) => {}
+            }
         }
-        self.verdict()
+        self.verdict
     }
 
     /// What was said last.
     pub fn verdict(&self) -> Verdict {
-        self.calm.map_or(Verdict::Pass, Verdict::Calm)
+        self.verdict
     }
 
     /// Whether the peer has begun a header block and not ended it: nothing else can come before it has.
@@ -151,6 +188,28 @@ impl Meter {
             Reason::HeaderBlockBytes => self.block_bytes,
             Reason::UnreadAcks => self.acks_owed,
             _ => self.scores[reason as usize].value(),
+        }
+    }
+
+    /// Judges the frame itself, then what it adds to.
+    fn frame_received(&mut self, frame: &Frame, now: Instant) {
+        let carries = matches!(frame.kind, Kind::Data | Kind::Headers);
+        if !frame.has_sound_length(FRAME_BYTES_MAX) {
+            self.verdict = Verdict::Broken(Fault::FrameSize);
+        } else if frame.kind == Kind::PushPromise && self.side == Side::Server {
+            self.verdict = Verdict::Broken(Fault::Protocol);
+        } else if carries
+            && !self.is_in_block
+            && self.side == Side::Server
+            && self.fresh.is_ended(frame.stream)
+        {
+            // Within a header block any other frame is a fault of its own, which the library tells.
+            self.verdict = Verdict::Broken(Fault::StreamClosed);
+        } else {
+            self.count_received(frame, now);
+            if frame.kind == Kind::ResetStream || (carries && frame.ends_stream()) {
+                self.fresh.end(frame.stream);
+            }
         }
     }
 
@@ -201,7 +260,7 @@ impl Meter {
             }
             Kind::Priority => self.add(Reason::Priorities),
             Kind::Unknown => self.add(Reason::UnknownFrames),
-            Kind::Other => {}
+            Kind::PushPromise | Kind::GoAway => {}
         }
     }
 
@@ -234,7 +293,8 @@ impl Meter {
             }
             Kind::Settings => self.settings_sent = self.settings_sent.saturating_add(1),
             Kind::Ping => self.pings_sent = self.pings_sent.saturating_add(1),
-            Kind::WindowUpdate | Kind::Priority | Kind::Continuation | Kind::Other | Kind::Unknown => {}
+            Kind::WindowUpdate | Kind::Priority | Kind::Continuation => {}
+            Kind::PushPromise | Kind::GoAway | Kind::Unknown => {}
         }
     }
 
@@ -277,8 +337,8 @@ impl Meter {
 
     /// The first reason stands.
     fn judge(&mut self, reason: Reason) {
-        if self.calm.is_none() && self.count(reason) > self.limits.of(reason) {
-            self.calm = Some(reason);
+        if self.verdict == Verdict::Pass && self.count(reason) > self.limits.of(reason) {
+            self.verdict = Verdict::Calm(reason);
         }
     }
 

@@ -107,9 +107,9 @@ impl Head {
         &self.bytes
     }
 
-    /// Where the name and the value of each field stand in [`bytes`](Self::bytes), in order.
-    pub fn places(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-        self.fields.iter().map(|field| (field.name.range(), field.value.range()))
+    /// Each field's known name, and where its name and its value stand in [`bytes`](Self::bytes), in order.
+    pub fn places(&self) -> impl Iterator<Item = (Known, Range<usize>, Range<usize>)> {
+        self.fields.iter().map(|field| (field.known, field.name.range(), field.value.range()))
     }
 
     /// Adds a trailer, if it may stand there: not what a reader acts on before the body, or that the gateway vouches for.

@@ -5,6 +5,7 @@
 //! round, lengths that are not written in their shortest form, and control frames that are long or in pieces; the
 //! error says which close code answers it.
 
+mod boundary;
 mod close;
 mod decoder;
 mod error;
@@ -15,6 +16,7 @@ mod mask;
 mod tests;
 mod write;
 
+pub use boundary::Boundary;
 pub use close::{Close, CloseCode};
 pub use decoder::{Decoder, Piece, Step};
 pub use error::WebSocketError;

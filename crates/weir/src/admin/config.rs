@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use weir_base::format_duration;
-use weir_http::Timeouts;
+use weir_http::{Http2, Timeouts};
 use weir_net::ProxyProtocol;
 use weir_route::{EncodedSlashes, ValueTest};
 use weir_telemetry::{Field, Sink};
@@ -42,6 +42,7 @@ pub(super) fn show(plan: &RootPlan) -> Value {
         "trusted_proxies": plan.trusted_proxies.networks().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "timeouts": timeouts(&plan.timeouts),
         "limits": limits(&plan.limits),
+        "http2": http2(&plan.http2),
         "listeners": listeners,
         "routes": routes,
         "upstreams": upstreams,
@@ -140,7 +141,10 @@ fn listener(plan: &ListenerPlan) -> Value {
                 EncodedSlashes::Keep => "keep",
                 EncodedSlashes::Refuse => "refuse",
             };
-            shown["http"] = json!({ "encoded_slashes": encoded_slashes });
+            let versions = [(plan.versions.http1, "1.1"), (plan.versions.http2, "2")];
+            let versions: Vec<&str> =
+                versions.into_iter().filter(|(is_served, _)| *is_served).map(|(_, name)| name).collect();
+            shown["http"] = json!({ "versions": versions, "encoded_slashes": encoded_slashes });
             tls::https(&plan.https, &mut shown["http"]);
         }
         TakesPlan::Tcp(tcp) => shown["tcp"] = stream::tcp(tcp),
@@ -237,6 +241,30 @@ fn timeouts(plan: &Timeouts) -> Value {
         "stream_idle": text(plan.stream_idle),
         "upgrade_idle": text(plan.upgrade_idle),
         "drain": text(plan.drain),
+    })
+}
+
+fn http2(plan: &Http2) -> Value {
+    let meter = &plan.meter;
+    json!({
+        "streams_max": plan.streams_max,
+        "stream_window": plan.stream_window,
+        "connection_window": plan.connection_window,
+        "rapid_resets_max": meter.rapid_resets_max,
+        "resets_max": meter.resets_max,
+        "forced_resets_max": meter.forced_resets_max,
+        "refused_streams_max": meter.refused_streams_max,
+        "pings_max": meter.pings_max,
+        "settings_max": meter.settings_max,
+        "priorities_max": meter.priorities_max,
+        "unknown_frames_max": meter.unknown_frames_max,
+        "empty_data_max": meter.empty_data_max,
+        "window_updates_max": meter.window_updates_max,
+        "window_drips_max": meter.window_drips_max,
+        "continuations_max": meter.continuations_max,
+        "small_continuations_max": meter.small_continuations_max,
+        "header_block_bytes_max": meter.header_block_bytes_max,
+        "unread_acks_max": meter.unread_acks_max,
     })
 }
 

@@ -38,8 +38,8 @@ pub(super) fn decode(
         paths: PathRules { normalize: true, encoded_slashes: EncodedSlashes::Keep },
         proxy_protocol: ProxyProtocol::Off,
         versions: Versions::default(),
-        tls: None,
         https: HttpsPlan::default(),
+        tls: None,
         takes: TakesPlan::Tunnel,
     };
     listeners.insert(LISTENER.into(), listener);

@@ -1,5 +1,6 @@
 //! Connections of HTTP/2 clients: many streams, their limits, and their end.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use weir_testkit::h2::{RawH2, code, data, flag, frame, headers, kind, reset, setting, window_update};
@@ -252,4 +253,30 @@ fn curl_speaks_both_versions_to_one_address() {
         let args = [version, "-s", "-o", "/dev/null", "-w", "%{http_version} %{size_download}", &url];
         assert_eq!(curl(&args).stdout, format!("{shown} {}", 1 << 20));
     }
+}
+
+/// Goal: nothing is lost among many streams of many connections. Method: h2load, which sends each request when another
+/// is answered.
+#[test]
+fn h2load_loses_no_request_of_many_streams() {
+    let gate = Gate::new();
+    let origin = origin(&gate);
+    let gateway = Config::to([origin.addr()]).start();
+    let url = format!("http://{}/", gateway.addr("web"));
+    let output = Command::new("h2load").args(["-n", "2000", "-c", "4", "-m", "32", &url]).output();
+    let text = String::from_utf8(output.expect("h2load is installed by scripts/test").stdout).unwrap();
+    assert!(text.contains("2000 succeeded, 0 failed, 0 errored, 0 timeout"), "{text}");
+    assert_eq!(gateway.metrics().sum("weir_h2_streams_total", &[]), 2_000.0);
+}
+
+#[test]
+fn nghttp_reads_every_answer_of_several() {
+    let gate = Gate::new();
+    let origin = origin(&gate);
+    let gateway = Config::to([origin.addr()]).start();
+    let url = format!("http://{}/large", gateway.addr("web"));
+    let output = Command::new("nghttp").args(["--no-verify-peer", "-m", "5", &url]).output();
+    let output = output.expect("nghttp is installed by scripts/test");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.stdout.len(), 5 << 20);
 }

@@ -15,7 +15,8 @@ import threading
 cert, key, mode = sys.argv[1:4]
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(cert, key)
-context.set_alpn_protocols(["h2", "http/1.1", "tests"] if mode in ("echo", "proxy") else ["http/1.1"])
+protocols = ["http/1.1"] if mode in ("cut", "whole") else ["h2", "http/1.1"]
+context.set_alpn_protocols(protocols + (["tests"] if mode in ("echo", "proxy") else []))
 if len(sys.argv) > 4:
     context.load_verify_locations(sys.argv[4])
     context.verify_mode = ssl.CERT_REQUIRED

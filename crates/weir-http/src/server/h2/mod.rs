@@ -110,8 +110,11 @@ async fn before(
         if let Poll::Ready(Err(_)) = link.poll_out(cx) {
             return Poll::Ready(None);
         }
-        let is_over =
-            deadline.is_expired(cx) || client.admitted.handle.should_close() || worker.base.is_stopping();
+        // Of a client that does too much before it has said who it is, nothing more is read.
+        let is_over = link.state().verdict != Verdict::Pass
+            || deadline.is_expired(cx)
+            || client.admitted.handle.should_close()
+            || worker.base.is_stopping();
         match polled {
             Poll::Ready(result) => Poll::Ready(result.ok()),
             Poll::Pending if is_over => Poll::Ready(None),
@@ -229,9 +232,16 @@ impl Serving {
             return self.poll_stop(cx);
         }
         let state = self.link.state();
-        if let Verdict::Calm(reason) = state.verdict {
-            self.end(cx, Reason::ENHANCE_YOUR_CALM, GoAway::Calm(reason));
-            return Poll::Pending;
+        match state.verdict {
+            Verdict::Pass => {}
+            Verdict::Calm(reason) => {
+                self.end(cx, Reason::ENHANCE_YOUR_CALM, GoAway::Calm(reason));
+                return Poll::Pending;
+            }
+            Verdict::Broken(fault) => {
+                self.end(cx, fault.code().into(), GoAway::Protocol);
+                return Poll::Pending;
+            }
         }
         if self.client.admitted.handle.should_close() {
             self.end(cx, Reason::NO_ERROR, GoAway::Shed);

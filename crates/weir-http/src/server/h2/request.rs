@@ -19,6 +19,9 @@ pub(super) fn read(head: &Parts, into: &mut RequestHead, limits: &HeadLimits) ->
     let is_extended = head.extensions.get::<Protocol>().is_some();
     // A tunnel for a protocol begins as a GET did on HTTP/1.1, and is routed as one (RFC 8441 section 5).
     let method = if is_extended { "GET" } else { head.method.as_str() };
+    if head.method == http::Method::CONNECT && head.uri.authority().is_none() {
+        return Err(bad("CONNECT says nowhere to connect to".to_owned()));
+    }
     // Without a protocol CONNECT has no path; it is refused for its method.
     let target = if target.is_empty() { "/" } else { target };
     into.begin(method.as_bytes(), target.as_bytes())?;

@@ -4,9 +4,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
 use http::Request;
+use weir_base::ErrorCode;
 use weir_net::ProxyProtocol;
 use weir_task::DeadlineWaker;
 
@@ -111,6 +112,12 @@ async fn serve(mut conversation: Conversation, head: http::request::Parts) {
     let read = request::read(&head, &mut exchange.request, &connection.patience.head);
     exchange.connect = head.extensions.get::<h2::ext::Protocol>().map(|protocol| protocol.as_str().into());
     drop(head);
+    if let (Err(reject), Wire::H2(stream)) = (&read, &mut connection.io)
+        && matches!(reject.code, ErrorCode::BadRequest | ErrorCode::BadHost)
+    {
+        // A malformed request is the stream's error (RFC 9113 section 8.1.1); why it was one stands in the access line.
+        stream.reset(Reason::PROTOCOL_ERROR);
+    }
     // What becomes of the connection is not for one of its streams to say.
     let _next = pipeline::handle(connection, &mut exchange, read).await;
     worker.put_exchange(exchange);

@@ -49,6 +49,7 @@ impl Asked {
         let stream: Box<dyn Stream> = match &self.address {
             Address::Tcp(address) => Box::new(TcpStream::connect(address).await.map_err(refused)?),
             Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(refused)?),
+            // `check` refuses active checks of agents.
             Address::Tunnel(_) => return Err(Fault::early("an agent is not checked")),
         };
         let Some(secured) = self.link.secured() else { return Ok((stream, None)) };

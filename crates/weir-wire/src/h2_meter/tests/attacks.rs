@@ -177,3 +177,60 @@ fn a_server_that_resets_its_streams_is_not_taken_for_a_client() {
     // Of its resets the last is not yet made up for by a stream that we ended.
     assert_eq!((meter.count(Reason::RapidResets), meter.count(Reason::Resets)), (0, 1));
 }
+
+#[test]
+fn frames_whose_length_cannot_be_are_told_by_their_code() {
+    let sizes = [
+        (SETTINGS, 0, 5),
+        (SETTINGS, ACK, 6),
+        (PING, 0, 7),
+        (PING, ACK, 9),
+        (WINDOW_UPDATE, 0, 3),
+        (RST_STREAM, 0, 5),
+        (PRIORITY, 0, 4),
+        (DATA, 0, 16_385),
+        (0xbe, 0, 16_385),
+    ];
+    for (kind, flags, length) in sizes {
+        let mut schedule = Schedule::start();
+        let bytes = frame(kind, flags, 0, &vec![0; length]);
+        let verdict = schedule.meter.received(&bytes, schedule.now);
+        assert_eq!(verdict, Verdict::Broken(Fault::FrameSize), "kind {kind} of {length} bytes");
+    }
+    assert_eq!([Fault::FrameSize, Fault::FlowControl, Fault::StreamClosed].map(Fault::code), [6, 3, 5]);
+}
+
+#[test]
+fn a_client_that_pushes_breaks_the_connection() {
+    let mut schedule = Schedule::start();
+    let push = frame(5, END_HEADERS, 1, &[0, 0, 0, 2, 0x82]);
+    assert_eq!(schedule.meter.received(&push, schedule.now), Verdict::Broken(Fault::Protocol));
+}
+
+#[test]
+fn every_setting_of_a_frame_is_looked_at() {
+    let settings = |window: u32| [&[0, 1, 255, 255, 255, 255, 0, 4][..], &window.to_be_bytes()].concat();
+    let mut schedule = Schedule::start();
+    schedule.client(&frame(SETTINGS, 0, 0, &settings((1 << 31) - 1)));
+    schedule.client(&request(1));
+    let verdict = schedule.meter.received(&frame(SETTINGS, 0, 0, &settings(1 << 31)), schedule.now);
+    assert_eq!(verdict, Verdict::Broken(Fault::FlowControl));
+}
+
+/// Goal: two of the ways to make a server reset a stream end the connection at once. What comes behind our own reset is
+/// no fault: it was on its way.
+#[test]
+fn what_follows_a_stream_that_the_client_has_ended_breaks_the_connection() {
+    for last in [request(1), [frame(HEADERS, END_HEADERS, 1, &[0x82]), reset(1, 8)].concat()] {
+        for more in [request(1), frame(DATA, 0, 1, b"x")] {
+            let mut schedule = Schedule::start();
+            schedule.client(&last);
+            schedule.client(&window_update(1, 100));
+            assert_eq!(schedule.meter.received(&more, schedule.now), Verdict::Broken(Fault::StreamClosed));
+        }
+    }
+    let mut schedule = Schedule::start();
+    schedule.client(&frame(HEADERS, END_HEADERS, 1, &[0x82]));
+    schedule.server(&reset(1, 2));
+    schedule.client(&[frame(DATA, 0, 1, b"x"), request(1), reset(1, 8)].concat());
+}

@@ -139,6 +139,7 @@ fn no_key_of_the_language_is_left_out() {
         ("log", "/log"),
         ("timeouts", "/timeouts"),
         ("limits", "/limits"),
+        ("http2", "/http2"),
         ("upstream", "/upstreams/app"),
         ("endpoint", "/upstreams/app/endpoints/0"),
         ("pool", "/upstreams/app/pool"),
