@@ -54,6 +54,7 @@ mod tls_http;
 mod tls_scanners;
 mod tls_tcp;
 mod tunnel;
+mod tunnel_agents;
 mod udp;
 mod udp_addresses;
 mod udp_dns;
