@@ -2,7 +2,6 @@
 
 mod fields;
 mod io;
-#[allow(dead_code)]
 mod stream;
 
 use std::io::Result;
@@ -24,7 +23,6 @@ pub(crate) enum Wire {
     /// A connection of its own.
     H1(Io),
     /// One stream of a connection that others share.
-    #[allow(dead_code)]
     H2(Box<H2Stream>),
 }
 
