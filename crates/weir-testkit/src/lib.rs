@@ -37,7 +37,7 @@ pub mod websocket;
 mod wire;
 
 pub use certificate::{Authority, Certificate, CertificateRequest};
-pub use chromium::browse;
+pub use chromium::{browse, browse_until_loaded};
 pub use client::RawClient;
 pub use dnsmasq::Dnsmasq;
 pub use dnsperf::{Dnsperf, DnsperfReport};
