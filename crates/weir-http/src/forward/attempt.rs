@@ -234,6 +234,9 @@ pub(super) async fn send(
     let worker = Arc::clone(&connection.worker);
     let mut exchanging = Exchanging::new(connection, exchange, body, &mut io, place.as_ref(), limits, now);
     let answered = poll_fn(|cx| exchanging.poll(cx)).await;
+    let written = exchanging.written();
+    // The rest is written while the answer is delivered.
+    exchange.up.drain(..written);
     let head_at = Instant::now();
     exchange.record.head_at = head_at;
     exchange.record.head_us = u32::try_from((head_at - now).as_micros()).unwrap_or(u32::MAX);

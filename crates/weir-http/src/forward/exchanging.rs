@@ -63,6 +63,11 @@ impl<'a> Exchanging<'a> {
         }
     }
 
+    /// Bytes of `exchange.up` that were written.
+    pub(super) fn written(&self) -> usize {
+        self.written
+    }
+
     /// Moves what can be moved; ready when the final head stands in the exchange.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ForwardError>> {
         loop {

@@ -98,7 +98,7 @@ pub(super) async fn attempt(
     let sent = send.send_request(head, is_ended);
     drop(send);
     let (answer, stream) = sent.map_err(|error| failure(ForwardError::of_stream(error, &place)))?;
-    let wire = Wire::H2(Box::new(H2Stream::requested(answer, stream, is_ended)));
+    let wire = Wire::H2(Box::new(H2Stream::requested(answer, stream, is_ended, place.ends())));
     let now = Instant::now();
     let sending = Sending { request, opened_at: now, now };
     let result = attempt::send(connection, exchange, body, wire, Some(place), &sending).await;

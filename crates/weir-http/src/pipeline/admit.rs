@@ -198,6 +198,10 @@ fn read_connect(connection: &Connection, exchange: &mut Exchange) -> Result<Upgr
         return Err(Reject::new(ErrorCode::UnknownProtocol));
     }
     let fields = &mut exchange.request.fields;
+    if fields.get(Known::ContentLength).is_some() {
+        // An endpoint of HTTP/1.1 that does not switch would take what follows on its connection for the body.
+        return Err(Reject::because(ErrorCode::BadRequest, "a request to upgrade cannot have a body"));
+    }
     if fields.count(Known::SecWebSocketVersion) != 1 || fields.get(Known::SecWebSocketVersion) != Some(b"13")
     {
         return Err(Reject::new(ErrorCode::UpgradeRequired).with_field("sec-websocket-version", "13"));

@@ -231,6 +231,8 @@ async fn stream(
     match result {
         Ok(()) => {
             exchange.record.ended_at = Instant::now();
+            // A head that was answered before it was written makes a mess of what would follow it.
+            forwarded.persistent &= exchange.up.is_empty();
             release(connection, body, forwarded, exchange.record.ended_at);
             after(connection, body, kept).await
         }

@@ -90,7 +90,8 @@ impl Delivery<'_> {
         if self.request.source_finished() && connection.is_gone(cx) {
             return Err(ErrorCode::ClientGone);
         }
-        if self.request.is_finished() {
+        self.poll_earlier(cx, connection, exchange);
+        if !exchange.up.is_empty() || self.request.is_finished() {
             return Ok(());
         }
         let spares = &connection.worker.base.spares;
@@ -113,6 +114,27 @@ impl Delivery<'_> {
             Poll::Ready(Err(TransferError::TooLarge)) => Err(ErrorCode::BodyTooLarge),
             Poll::Ready(Err(TransferError::TrailerDenied)) => Err(ErrorCode::HeaderDenied),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Writes what of the request was to be written before the answer's head came.
+    fn poll_earlier(&mut self, cx: &mut Context<'_>, connection: &Connection, exchange: &mut Exchange) {
+        while !exchange.up.is_empty() {
+            let is_last = self.request.ends_with_replay();
+            match self.forwarded.io.poll_write(cx, &exchange.up, is_last) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(count)) => {
+                    exchange.up.drain(..count);
+                    if is_last && exchange.up.is_empty() {
+                        self.request.told_end();
+                    }
+                }
+                Poll::Ready(Err(_)) => {
+                    exchange.up.clear();
+                    self.request.discard(&connection.worker.base.spares);
+                    self.forwarded.persistent = false;
+                }
+            }
         }
     }
 

@@ -11,6 +11,8 @@ use weir_net::Socket;
 use weir_net::tls::TlsFault;
 use weir_task::DeadlineWaker;
 
+use crate::wire::Ends;
+
 /// What can be seen of a shared connection from outside its task. Written by one thread only.
 #[derive(Debug)]
 pub(super) struct Pulse {
@@ -28,6 +30,7 @@ pub(super) struct Pulse {
     /// What TLS failed with, which the h2 crate would not tell as such.
     fault: Mutex<Option<TlsFault>>,
     task: DeadlineWaker,
+    ends: Arc<Ends>,
 }
 
 impl Pulse {
@@ -42,6 +45,7 @@ impl Pulse {
             is_settled: AtomicBool::new(false),
             fault: Mutex::default(),
             task,
+            ends: Arc::default(),
         })
     }
 
@@ -56,6 +60,11 @@ impl Pulse {
 
     fn age_ms(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Which of its answers were whole.
+    pub(super) fn ends(&self) -> &Arc<Ends> {
+        &self.ends
     }
 
     pub(super) fn writes(&self) -> u64 {
@@ -124,7 +133,9 @@ impl AsyncRead for Flow {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
         ready!(self.socket.poll_read_buf(cx, into)).map_err(|error| self.pulse.failed(error))?;
+        self.pulse.ends.pass(&into.filled()[before..]);
         count(&self.pulse.reads);
         self.pulse.read_ms.store(self.pulse.age_ms(Instant::now()), Ordering::Relaxed);
         Poll::Ready(Ok(()))

@@ -23,6 +23,7 @@ use weir_task::Deadline;
 use weir_upstream::{Dial, DialError, Endpoint, LinkId, PoolPlan, Speaks, Spoken, dial};
 
 use crate::stats::HttpStats;
+use crate::wire::Ends;
 use connection::{Link, Opened};
 use flow::Pulse;
 use places::{Places, Taken};
@@ -258,6 +259,11 @@ impl Place {
     /// Whether nothing that was sent since the place was taken can have left: the kernel took not one byte.
     pub(crate) fn sent_nothing(&self) -> bool {
         self.pulse.writes() == self.writes
+    }
+
+    /// Which answers on the connection were whole.
+    pub(crate) fn ends(&self) -> Arc<Ends> {
+        Arc::clone(self.pulse.ends())
     }
 
     /// What TLS failed with on the connection, if it did.

@@ -1,5 +1,6 @@
 //! What a request is read from and an answer written to, whatever version of HTTP carries it.
 
+mod ends;
 mod fields;
 mod io;
 mod stream;
@@ -10,6 +11,7 @@ use std::task::{Context, Poll};
 use weir_net::{Buffers, Socket};
 use weir_wire::http1::{ChunkError, Head};
 
+pub(crate) use ends::Ends;
 pub(crate) use fields::{response, written};
 pub(crate) use io::Io;
 pub(crate) use stream::H2Stream;

@@ -1,5 +1,6 @@
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -9,7 +10,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Response};
 use weir_wire::http1::{ChunkError, Head};
 
-use super::fields;
+use super::{Ends, fields};
 
 /// One stream of an HTTP/2 connection, of a client or to an endpoint.
 ///
@@ -25,6 +26,8 @@ pub(crate) struct H2Stream {
     /// Data that was read and not yet used.
     chunk: Bytes,
     trailers: Option<HeaderMap>,
+    /// Which answers of the connection were whole; none on the server's side, where requests come.
+    ends: Option<Arc<Ends>>,
 }
 
 enum Recv {
@@ -53,11 +56,17 @@ impl H2Stream {
             broken_off: None,
             chunk: Bytes::new(),
             trailers: None,
+            ends: None,
         }
     }
 
     /// The client's side, once the head of a request was written; `is_ended` where it has no body.
-    pub(crate) fn requested(answer: ResponseFuture, body: SendStream<Bytes>, is_ended: bool) -> Self {
+    pub(crate) fn requested(
+        answer: ResponseFuture,
+        body: SendStream<Bytes>,
+        is_ended: bool,
+        ends: Arc<Ends>,
+    ) -> Self {
         Self {
             recv: Recv::Head(answer),
             send: Send::Body(body),
@@ -65,6 +74,7 @@ impl H2Stream {
             broken_off: None,
             chunk: Bytes::new(),
             trailers: None,
+            ends: Some(ends),
         }
     }
 
@@ -98,7 +108,13 @@ impl H2Stream {
                 }
                 // A server that has answered the whole and wants no more of the request says so after the answer's end
                 // (RFC 9113 section 8.1), which the library then no longer tells.
-                Some(Err(error)) if !self.is_send_ended && is_complete(&error) => {
+                Some(Err(error))
+                    if is_without_error(&error)
+                        && self
+                            .ends
+                            .as_ref()
+                            .is_some_and(|ends| ends.was_whole(recv.stream_id().as_u32())) =>
+                {
                     self.recv = Recv::Ended;
                     return Poll::Ready(Ok(0));
                 }
@@ -246,7 +262,7 @@ impl H2Stream {
 }
 
 /// Whether a peer's reset says that all is well.
-fn is_complete(error: &h2::Error) -> bool {
+fn is_without_error(error: &h2::Error) -> bool {
     error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }
 

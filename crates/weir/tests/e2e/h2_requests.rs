@@ -268,6 +268,22 @@ fn an_answer_that_is_cut_never_looks_whole() {
 /// Goal: the whole answer counts although the request was not read to its end. Method: an endpoint that answers the head
 /// alone, and a client that goes on sending.
 #[test]
+fn a_request_that_is_reset_without_an_error_has_no_end() {
+    let origin = Origin::start_on_head(|request, connection| {
+        let _cut = connection.read_body(request);
+        After::Close
+    });
+    let (gateway, mut client) = start(&origin);
+    let stream = client.headers(0, &head("POST", &[]));
+    client.send(data(stream, 0, "half"));
+    wait::until_true("the head to arrive", || origin.connection_count() == 1);
+    client.send(weir_testkit::h2::reset(stream, code::NO_ERROR));
+    wait::until_true("the request to be cut", || origin.open_count() == 0);
+    assert!(origin.requests().iter().all(|request| !request.is_complete));
+    assert_eq!(gateway.access_line("/a")["error"], "client-gone");
+}
+
+#[test]
 fn an_early_answer_ends_the_stream_without_an_error() {
     let origin = Origin::start_on_head(|_, connection| {
         connection.respond(413, &[], "too much");

@@ -341,6 +341,51 @@ fn an_early_answer_that_wants_no_more_of_the_request_is_whole() {
 }
 
 #[test]
+fn an_early_answer_without_an_end_is_cut_however_its_stream_is_reset() {
+    let origin = H2Origin::start(&[], |peer, event| {
+        if let H2Event::Headers { stream, .. } = event {
+            peer.headers(stream, STATUS_200, false);
+            peer.data(stream, b"half", false);
+            peer.reset(stream, NO_ERROR);
+        }
+    });
+    let gateway = to([origin.addr()]).start();
+    let mut client = gateway.connect();
+    client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n\r\nbegin");
+    assert_eq!(client.head().0, 200);
+    assert!(client.chunked_body().is_err());
+    assert_eq!(gateway.access_line("/")["error"], "upstream-cut");
+}
+
+#[test]
+fn a_repeated_body_is_whole_though_the_answer_begins_before_it_was_sent() {
+    let refusing = H2Origin::start(&[], |peer, event| {
+        if let H2Event::Data { stream, end: true, .. } = event {
+            peer.reset(stream, REFUSED_STREAM);
+        }
+    });
+    let seen = std::sync::Mutex::new(Vec::new());
+    let narrow = H2Origin::start(&[(4, 10)], move |peer, event| match event {
+        H2Event::Headers { stream, .. } => peer.headers(stream, STATUS_200, false),
+        H2Event::Data { stream, bytes, end } => {
+            let mut seen = seen.lock().unwrap();
+            seen.extend(bytes);
+            if end {
+                peer.data(stream, &std::mem::take(&mut *seen), true);
+            }
+        }
+        H2Event::Reset { .. } | H2Event::Ping => {}
+    });
+    let gateway = to([refusing.addr(), narrow.addr()]).start();
+    let body = "0123456789abcdef".repeat(20);
+    let mut client = gateway.connect();
+    for _ in 0..4 {
+        client.send(format!("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        assert_eq!(client.response().text(), body);
+    }
+}
+
+#[test]
 fn interim_answers_pass() {
     let origin = H2Origin::start(&[], |peer, event| {
         if let H2Event::Headers { stream, .. } = event {

@@ -84,6 +84,20 @@ fn an_endpoint_that_does_not_switch_answers_as_ever() {
 }
 
 #[test]
+fn a_length_never_reaches_an_endpoint_that_would_wait_for_a_body() {
+    let origin = Origin::start(behaviour::fixed(200, "no"));
+    let gateway = Config::to([origin.addr()]).start();
+    let mut client = RawH2::connect(gateway.addr("web"));
+    for length in ["0", "50"] {
+        let fields = [&CONNECT[..], &[("content-length", length)]].concat();
+        let stream = client.headers(0, &fields);
+        let answer = client.answer(stream);
+        assert_eq!((answer.status, answer.field("weir-error")), (400, Some("bad-request")), "{length}");
+    }
+    assert_eq!(origin.request_count(), 0);
+}
+
+#[test]
 fn an_endpoint_that_switches_without_the_proof_is_not_believed() {
     let bytes = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Accept: AQIDBAUGBwgJCgsMDQ4PEA==\r\n\r\n";
