@@ -52,7 +52,6 @@ mod tls_abuse;
 mod tls_certificates;
 mod tls_http;
 mod tls_scanners;
-mod tls_tcp;
 mod tunnel;
 mod tunnel_agents;
 mod udp;
@@ -66,6 +65,7 @@ mod upgrade;
 mod upstream_faults;
 mod upstream_tls;
 mod upstream_tls_health;
+mod upstream_tls_tcp;
 mod websocket_abuse;
 
 use config::{Config, binary, start};
