@@ -69,6 +69,7 @@ mod upstream_faults;
 mod upstream_tls;
 mod upstream_tls_health;
 mod upstream_tls_tcp;
+mod versions;
 mod websocket_abuse;
 
 use config::{Config, binary, start};
