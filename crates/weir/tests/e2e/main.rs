@@ -53,6 +53,7 @@ mod tls_certificates;
 mod tls_clients;
 mod tls_http;
 mod tls_openssl;
+mod tls_postgres;
 mod tls_scanners;
 mod tls_websocket;
 mod tunnel;
