@@ -15,9 +15,15 @@ pub struct CertificateRequest {
     common_name: String,
     is_rsa: bool,
     is_for_client: bool,
+    validity: Validity,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Validity {
     /// Days from now; negative ones are past.
-    from: i64,
-    until: i64,
+    Days(i64, i64),
+    /// The first days of these years.
+    Years(i32, i32),
 }
 
 /// A certificate with its chain and its key, in files.
@@ -44,8 +50,7 @@ impl CertificateRequest {
             common_name: names.first().copied().unwrap_or("test").to_owned(),
             is_rsa: false,
             is_for_client: false,
-            from: -1,
-            until: 60,
+            validity: Validity::Days(-1, 60),
         }
     }
 
@@ -73,7 +78,14 @@ impl CertificateRequest {
     /// Valid between these days from now; negative ones are past.
     #[must_use]
     pub fn days(mut self, from: i64, until: i64) -> Self {
-        (self.from, self.until) = (from, until);
+        self.validity = Validity::Days(from, until);
+        self
+    }
+
+    /// Valid from the first day of one year until that of another, whenever the test runs.
+    #[must_use]
+    pub fn years(mut self, from: i32, until: i32) -> Self {
+        self.validity = Validity::Years(from, until);
         self
     }
 
@@ -101,8 +113,12 @@ impl CertificateRequest {
         params.distinguished_name.push(DnType::OrganizationName, "Weir tests");
         params.distinguished_name.push(DnType::CommonName, self.common_name.as_str());
         let epoch = rcgen::date_time_ymd(1970, 1, 1);
-        params.not_before = epoch + since_epoch(self.from);
-        params.not_after = epoch + since_epoch(self.until);
+        (params.not_before, params.not_after) = match self.validity {
+            Validity::Days(from, until) => (epoch + since_epoch(from), epoch + since_epoch(until)),
+            Validity::Years(from, until) => {
+                (rcgen::date_time_ymd(from, 1, 1), rcgen::date_time_ymd(until, 1, 1))
+            }
+        };
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![match self.is_for_client {
             true => ExtendedKeyUsagePurpose::ClientAuth,
@@ -224,6 +240,11 @@ impl Authority {
     /// Its own certificate in PEM.
     pub fn file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// What [`file`](Self::file) holds.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
     }
 
     /// One for these names, for a server.

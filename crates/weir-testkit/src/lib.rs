@@ -37,7 +37,7 @@ pub mod websocket;
 mod wire;
 
 pub use certificate::{Authority, Certificate, CertificateRequest};
-pub use chromium::browse;
+pub use chromium::{browse, browse_until_loaded};
 pub use client::RawClient;
 pub use dnsmasq::Dnsmasq;
 pub use dnsperf::{Dnsperf, DnsperfReport};
@@ -51,7 +51,7 @@ pub use load::{Curl, Load, LoadReport, curl, wrk};
 pub use message::{Fields, Head, Response};
 pub use metrics::Metrics;
 pub use nginx::Nginx;
-pub use node::node;
+pub use node::{node, node_command};
 pub use origin::{After, Connection, Origin, Request};
 pub use pgbench::{Pgbench, PgbenchReport, PgbenchRun};
 pub use postgres::Postgres;

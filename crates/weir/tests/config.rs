@@ -3,8 +3,13 @@
 //!
 //! `WEIR_BLESS=1 cargo test -p weir --test config` writes what is printed now; then read the difference.
 
+#[path = "config/pairs.rs"]
+mod pairs;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use pairs::Copied;
 
 fn folder(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -47,11 +52,12 @@ fn compare(file: &Path, printed: &str) -> Option<String> {
 #[test]
 fn each_bad_configuration_is_refused_with_exactly_its_problems() {
     let folder = folder("tests/config");
+    let copied = Copied::configurations();
     let names = files(&folder, ".yaml");
     assert!(names.len() >= 40, "{} bad configurations", names.len());
     let mut wrong = Vec::new();
     for name in names {
-        let output = weir(&folder, &["check", &name]);
+        let output = weir(copied.path(), &["check", &name]);
         if output.status.code() != Some(2) || !output.stdout.is_empty() {
             wrong.push(format!("{name}: {:?} {}", output.status, text(&output.stdout)));
         }
@@ -64,9 +70,10 @@ fn each_bad_configuration_is_refused_with_exactly_its_problems() {
 #[test]
 fn each_good_configuration_is_accepted_with_exactly_its_warnings() {
     let folder = folder("tests/config/good");
+    let copied = Copied::configurations();
     let mut wrong = Vec::new();
     for name in files(&folder, ".yaml") {
-        let output = weir(&folder, &["check", &name]);
+        let output = weir(&copied.path().join("good"), &["check", &name]);
         if output.status.code() != Some(0) {
             wrong.push(format!("{name}: {:?}", output.status));
         }
@@ -82,11 +89,11 @@ fn each_good_configuration_is_accepted_with_exactly_its_warnings() {
 
 #[test]
 fn each_example_is_accepted() {
-    let folder = folder("../../examples");
-    let names = files(&folder, ".yaml");
+    let copied = Copied::examples();
+    let names = files(copied.path(), ".yaml");
     assert!(names.len() >= 5, "{names:?}");
     for name in names {
-        let output = weir(&folder, &["check", &name]);
+        let output = weir(copied.path(), &["check", &name]);
         assert_eq!(output.status.code(), Some(0), "{name}: {}", text(&output.stderr));
         assert!(!text(&output.stderr).contains("warning["), "{name}: {}", text(&output.stderr));
     }

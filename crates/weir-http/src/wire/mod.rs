@@ -3,7 +3,6 @@
 mod ends;
 mod fields;
 mod io;
-#[allow(dead_code)]
 mod stream;
 
 use std::io::Result;
@@ -26,7 +25,6 @@ pub(crate) enum Wire {
     /// A connection of its own.
     H1(Io),
     /// One stream of a connection that others share.
-    #[allow(dead_code)]
     H2(Box<H2Stream>),
 }
 

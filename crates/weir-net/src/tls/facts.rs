@@ -19,8 +19,6 @@ pub struct TlsFacts {
     pub sni: Option<Box<str>>,
     /// The protocol that both sides have agreed on.
     pub alpn: Option<Alpn>,
-    /// Its name, where it is another one than those that [`Alpn`] knows.
-    pub other_protocol: Option<Box<[u8]>>,
     /// The same, by its name in ALPN.
     pub alpn_name: Option<Box<[u8]>>,
     /// What the certificate that was served is called; none on the client's side.
@@ -83,10 +81,6 @@ impl TlsFacts {
                 .unwrap_or_default(),
             sni: None,
             alpn: state.alpn_protocol().map(Alpn::from_bytes),
-            other_protocol: state
-                .alpn_protocol()
-                .filter(|name| Alpn::from_bytes(name) == Alpn::Other)
-                .map(Into::into),
             alpn_name: state.alpn_protocol().map(Box::from),
             certificate: None,
             asks_for_client: false,

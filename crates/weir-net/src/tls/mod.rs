@@ -25,11 +25,12 @@ mod stats;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod version;
 
 pub use accept::{Incoming, accept};
 pub use client::{
     Authorities, AuthoritiesError, ClientCertificate, ClientCertificateError, ClientStream, ClientTls,
-    ClientTlsPlan, ClientVersions, NoRoots, TlsFault, TlsFaultReason, Trust, system_roots,
+    ClientTlsPlan, NoRoots, TlsFault, TlsFaultReason, Trust, system_roots,
 };
 pub use client_auth::{ClientAuthMode, ClientIdentity};
 pub use connect::connect;
@@ -38,7 +39,8 @@ pub use facts::{Alpn, TlsFacts};
 pub use failure::{FailureReason, Refused, TlsFailure};
 pub use handshakes::{HANDSHAKES_MAX_DEFAULT, Handshakes};
 pub(crate) use provider::provider;
-pub use server::{CertificateTally, Refresh, ServerTls, ServerTlsPlan, TlsVersion};
+pub use server::{CertificateTally, Refresh, ServerTls, ServerTlsPlan};
 pub use spec::{ServerTlsContext, TLS};
 pub use stats::TlsStats;
 pub use stream::TlsStream;
+pub use version::TlsVersions;

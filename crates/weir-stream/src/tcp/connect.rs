@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use weir_base::ByteSize;
-use weir_net::tls::{Alpn, TlsFacts};
+use weir_net::tls::TlsFacts;
 use weir_net::{Relay, Socket};
 use weir_upstream::{
     Dial, DialError, Endpoint, Lease, Outcome, PickError, PickRequest, Speaks, Tried, Upstream, dial,
@@ -160,12 +160,7 @@ impl Departure {
 
 /// The protocol that the client has agreed on with us by ALPN, to be offered to the endpoint; none where it speaks no TLS.
 fn spoken(connection: &Connection) -> Option<Box<[u8]>> {
-    let facts = connection.client.tls()?;
-    match facts.alpn? {
-        Alpn::Http11 => Some(Box::from(&b"http/1.1"[..])),
-        Alpn::H2 => Some(Box::from(&b"h2"[..])),
-        Alpn::Other => facts.other_protocol.clone(),
-    }
+    connection.client.tls()?.alpn_name.clone()
 }
 
 /// Joins the two sides; `introduction` goes to the endpoint before what the client has said.

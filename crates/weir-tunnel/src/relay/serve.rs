@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use weir_base::ErrorCode;
 use weir_net::{Buffer, Buffers, Socket};
 use weir_telemetry::{Level, Log, Value};
-use weir_wire::http1::{HeadLimits, HeadScanner, Method, RequestHead, Target};
+use weir_wire::http1::{HeadLimits, HeadScanner, Method, RequestError, RequestHead, ScanError, Target};
 use weir_wire::websocket;
 
 use super::connect::Connect;
@@ -157,11 +157,11 @@ async fn read_head(
             Ok(0) | Err(_) => return Ok(false),
             Ok(_) => {}
         }
-        match scanner.scan(buffer.filled(), HEAD_LIMITS.bytes).map_err(|error| error.code())? {
+        match scanner.scan(buffer.filled(), HEAD_LIMITS.bytes).map_err(ScanError::code)? {
             None if buffer.room().is_empty() => return Err(ErrorCode::HeadersTooLarge),
             None => {}
             Some(length) => {
-                request.parse(&buffer.filled()[..length], &HEAD_LIMITS).map_err(|error| error.code())?;
+                request.parse(&buffer.filled()[..length], &HEAD_LIMITS).map_err(RequestError::code)?;
                 buffer.consume(length);
                 return Ok(true);
             }

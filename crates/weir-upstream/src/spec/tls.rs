@@ -6,8 +6,7 @@ use std::sync::Arc;
 use rustls_pki_types::ServerName;
 use weir_config::{Code, Key, Node, Object, Problem, Problems, Section, Shape, SourceReader};
 use weir_net::tls::{
-    Authorities, ClientCertificate, ClientCertificateError, ClientTlsPlan, ClientVersions, Trust,
-    system_roots,
+    Authorities, ClientCertificate, ClientCertificateError, ClientTlsPlan, TlsVersions, Trust, system_roots,
 };
 
 use crate::plan::server_name;
@@ -37,7 +36,7 @@ pub static TLS: Object = Object::new(
         ),
         Key::new(
             "versions",
-            Shape::OneOrMany(&Shape::Enum(&["1.2", "1.3"])),
+            TlsVersions::SHAPE,
             "The versions of TLS that are offered; both by default.",
         ),
         Key::new(
@@ -74,7 +73,7 @@ pub(super) fn decode(
         certificate: certificate.as_ref().and_then(|certificate| certificate.path("cert")),
         client: ClientTlsPlan {
             certificate: certificate.and_then(|section| read_certificate(&section, reader, problems)),
-            versions: versions(section),
+            versions: section.map(TlsVersions::decode).unwrap_or_default(),
             trust: trust?,
         },
         server_name: section
@@ -157,16 +156,6 @@ fn unusable(node: &Node, error: &dyn std::error::Error, problems: &Problems) {
     let path = node.path().unwrap_or_default();
     let message = format!("`{}` cannot be used: {error}", path.display());
     problems.push(Problem::error(Code::CERTIFICATE, node, message));
-}
-
-fn versions(section: Option<&Section>) -> ClientVersions {
-    let listed: Vec<&str> =
-        section.map(|section| section.texts("versions").map(|(text, _)| text).collect()).unwrap_or_default();
-    match (listed.contains(&"1.2"), listed.contains(&"1.3")) {
-        (true, false) => ClientVersions::Tls12,
-        (false, true) => ClientVersions::Tls13,
-        (true, true) | (false, false) => ClientVersions::Both,
-    }
 }
 
 fn named(node: &Node, problems: &Problems) -> Option<ServerName<'static>> {

@@ -99,7 +99,7 @@ impl Frame {
                 Kind::Priority => self.length == 5,
                 Kind::ResetStream | Kind::WindowUpdate => self.length == 4,
                 Kind::Settings if self.is_ack() => self.length == 0,
-                Kind::Settings => self.length % SETTING_BYTES as u32 == 0,
+                Kind::Settings => self.length.is_multiple_of(SETTING_BYTES as u32),
                 Kind::Ping => self.length == 8,
                 Kind::Data | Kind::Headers | Kind::Continuation => true,
                 Kind::PushPromise | Kind::GoAway | Kind::Unknown => true,

@@ -4,13 +4,9 @@ use serde_json::{Value, json};
 use weir_base::format_duration;
 use weir_http::HttpsPlan;
 use weir_net::tls::certificates::CertificateSource;
-use weir_net::tls::{ClientAuthMode, ServerTlsPlan, TlsVersion};
+use weir_net::tls::{ClientAuthMode, ServerTlsPlan};
 
 pub(super) fn listener(plan: &ServerTlsPlan) -> Value {
-    let version = |version: &TlsVersion| match version {
-        TlsVersion::V12 => "1.2",
-        TlsVersion::V13 => "1.3",
-    };
     let client_auth = plan.client_auth().map(|(mode, ca)| {
         let mode = match mode {
             ClientAuthMode::None => "none",
@@ -21,7 +17,7 @@ pub(super) fn listener(plan: &ServerTlsPlan) -> Value {
     });
     json!({
         "certificates": plan.sources().iter().map(source).collect::<Vec<_>>(),
-        "versions": plan.versions().iter().map(version).collect::<Vec<_>>(),
+        "versions": plan.versions().as_strs(),
         "client_auth": client_auth,
         "handshake_timeout": format_duration(plan.handshake_timeout()),
         "tickets": plan.has_tickets(),

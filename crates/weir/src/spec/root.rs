@@ -88,7 +88,7 @@ pub(super) fn decode(
     let upstream_names: Vec<Arc<str>> = upstreams.keys().cloned().collect();
     let mut listeners = listener::decode_all(&root, &upstream_names, inputs.shelf, problems);
     let tunnel = tunnel::decode(&root, inputs.reader, &mut listeners, problems);
-    tunnel::check_endpoints(&root, tunnel.as_ref(), &upstreams, problems);
+    tunnel::check_endpoints(&root, &upstreams, problems);
     let names = Names {
         listeners: http(&listeners),
         all_listeners: listeners.keys().cloned().collect(),

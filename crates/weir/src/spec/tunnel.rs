@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_config::{Code, Node, Problem, Problems, Section, SourceReader};
+use weir_config::{Code, Entry, Node, Problem, Problems, Section, SourceReader};
 use weir_http::{HttpsPlan, Versions};
 use weir_net::ProxyProtocol;
 use weir_route::{EncodedSlashes, PathRules};
@@ -54,11 +54,12 @@ pub(super) fn bind_nodes<'n>(root: &Section<'n>) -> &'n [Node] {
 /// Endpoints name agents that may connect.
 pub(super) fn check_endpoints(
     root: &Section,
-    plan: Option<&RelayPlan>,
     upstreams: &BTreeMap<Arc<str>, UpstreamPlan>,
     problems: &Problems,
 ) {
-    let known: Vec<&str> = plan.into_iter().flat_map(|plan| &plan.agents).map(|agent| &*agent.name).collect();
+    // By what is written, so that an agent whose own line is wrong is not missed here too.
+    let agents = root.node("tunnel").and_then(|tunnel| tunnel.get("agents")?.entries()).unwrap_or_default();
+    let known: Vec<&str> = agents.iter().map(Entry::name).collect();
     for entry in root.map("upstreams") {
         let Some(upstream) = upstreams.get(entry.name()) else { continue };
         for endpoint in &upstream.endpoints {

@@ -18,7 +18,8 @@ fn to(endpoints: impl IntoIterator<Item = SocketAddr>) -> Config {
 /// What `servers/grpc_client.py` says of this case.
 fn client(gateway: &Gateway, case: &str) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/grpc_client.py");
-    let output = python().arg(script).arg(gateway.addr("web").to_string()).arg(case).output().unwrap();
+    let output =
+        python().arg(script).arg(gateway.addr("web").to_string()).arg(case).output().expect("python starts");
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
         .trim()
         .to_owned()

@@ -41,11 +41,14 @@ fn a_burst_of_requests_and_resets_is_cancelled_upstream() {
     victim.recovers();
 }
 
+/// The frame that has a stream of this number reset.
+type Fault = fn(u32) -> Vec<u8>;
+
 /// CVE-2025-8671: each way to make a server reset a stream that the client has not reset.
 #[test]
 fn streams_that_we_are_made_to_reset_end_the_connection() {
-    let whole: fn(u32) -> Vec<u8> = |stream| h2::get(stream, "test", HELD);
-    let primitives: [(&str, fn(u32) -> Vec<u8>); 6] = [
+    let whole: Fault = |stream| h2::get(stream, "test", HELD);
+    let primitives: [(&str, Fault); 6] = [
         ("window update of 0", |stream| h2::window_update(stream, 0)),
         ("window update beyond the largest window", |stream| h2::window_update(stream, (1 << 31) - 1)),
         ("PRIORITY of four bytes", |stream| h2::frame(kind::PRIORITY, 0, stream, [0; 4])),

@@ -542,7 +542,7 @@ fn a_storm_of_resets_fails_its_own_requests_and_the_gateway_serves_on() {
     let count = AtomicUsize::new(0);
     let origin = H2Origin::start(&[], move |peer, event| {
         let H2Event::Headers { stream, .. } = event else { return };
-        if count.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+        if count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
             peer.reset(stream, INTERNAL_ERROR);
         } else {
             peer.answer(stream, b"ok");

@@ -17,7 +17,7 @@ fn curl_to(
     let (port, file) = (addr.port(), certificate.file());
     let resolve = format!("shop.test:{port}:127.0.0.1");
     let url = format!("https://shop.test:{port}{path}");
-    let own = ["--resolve", &resolve, "--cacert", file.to_str().unwrap(), &url];
+    let own = ["--resolve", &resolve, "--cacert", file.to_str().expect("a path is text"), &url];
     curl(&[&own[..], more].concat())
 }
 

@@ -63,7 +63,7 @@ impl Drop for Agent {
 
 fn token_file(folder: &Path, token: &str) -> PathBuf {
     let file = folder.join(format!("token-{}", token.len()));
-    std::fs::write(&file, format!("{token}\n")).unwrap();
+    std::fs::write(&file, format!("{token}\n")).expect("the folder can be written to");
     file
 }
 

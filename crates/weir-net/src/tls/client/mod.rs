@@ -11,10 +11,10 @@ mod verifier;
 
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, SupportedProtocolVersion, version};
 
 pub use certificate::{ClientCertificate, ClientCertificateError};
 pub use fault::{TlsFault, TlsFaultReason};
@@ -23,7 +23,7 @@ pub use stream::ClientStream;
 pub use trust::{Authorities, AuthoritiesError, Trust};
 use verifier::{Anybody, Vouched};
 
-use super::provider;
+use super::{TlsVersions, provider};
 
 /// How a client speaks TLS, as checked: making a [`ClientTls`] of it cannot fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,40 +33,7 @@ pub struct ClientTlsPlan {
     /// What we show to a server that asks who we are; default nothing.
     pub certificate: Option<ClientCertificate>,
     /// The versions that are offered; default both.
-    pub versions: ClientVersions,
-}
-
-/// The versions that are offered to servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ClientVersions {
-    /// TLS 1.2 alone.
-    Tls12,
-    /// TLS 1.3 alone.
-    Tls13,
-    /// Both.
-    #[default]
-    Both,
-}
-
-impl ClientVersions {
-    /// As they are written in a configuration.
-    pub const fn as_strs(self) -> &'static [&'static str] {
-        match self {
-            Self::Tls12 => &["1.2"],
-            Self::Tls13 => &["1.3"],
-            Self::Both => &["1.2", "1.3"],
-        }
-    }
-
-    fn supported(self) -> &'static [&'static SupportedProtocolVersion] {
-        static OLD: [&SupportedProtocolVersion; 1] = [&version::TLS12];
-        static NEW: [&SupportedProtocolVersion; 1] = [&version::TLS13];
-        match self {
-            Self::Tls12 => &OLD,
-            Self::Tls13 => &NEW,
-            Self::Both => rustls::ALL_VERSIONS,
-        }
-    }
+    pub versions: TlsVersions,
 }
 
 /// How a client speaks TLS; running and immutable.

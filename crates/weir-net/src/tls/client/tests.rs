@@ -90,7 +90,7 @@ impl Issued {
 }
 
 fn plan(trust: Trust) -> ClientTlsPlan {
-    ClientTlsPlan { trust, certificate: None, versions: ClientVersions::Both }
+    ClientTlsPlan { trust, certificate: None, versions: TlsVersions::Both }
 }
 
 /// One handshake and a byte each way; what the client has then, or why it has nothing.
@@ -240,14 +240,14 @@ fn only_the_configured_versions_are_offered() {
     let authority = Authority::new();
     let issued = authority.issue(&["app.example"]);
     let builder = ServerConfig::builder_with_provider(Arc::clone(provider()));
-    let old = builder.with_protocol_versions(&[&version::TLS12]).unwrap().with_no_client_auth();
+    let old = builder.with_protocol_versions(&[&rustls::version::TLS12]).unwrap().with_no_client_auth();
     let old = Arc::new(issued.on(old));
     let speaks = |versions| {
         let plan = ClientTlsPlan { versions, ..plan(authority.trust()) };
         handshake(&ClientTls::new(&plan, &[]), &old, "app.example")
     };
-    assert!(speaks(ClientVersions::Both).is_ok() && speaks(ClientVersions::Tls12).is_ok());
-    let error = speaks(ClientVersions::Tls13).expect_err("a server of TLS 1.2");
+    assert!(speaks(TlsVersions::Both).is_ok() && speaks(TlsVersions::Tls12).is_ok());
+    let error = speaks(TlsVersions::Tls13).expect_err("a server of TLS 1.2");
     assert_eq!(TlsFault::from(&error).reason(), TlsFaultReason::Protocol);
 }
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+pub use plan::ServerTlsPlan;
 pub(super) use plan::Settings;
-pub use plan::{ServerTlsPlan, TlsVersion};
 use resolver::Resolver;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
@@ -173,10 +173,9 @@ fn config(
     roots: Option<&ClientRoots>,
     tickets: Option<Arc<dyn ProducesTickets>>,
 ) -> ServerConfig {
-    let versions: Vec<_> = settings.versions.iter().map(|version| version.supported()).collect();
     let builder = ServerConfig::builder_with_provider(Arc::clone(suites::ordered()))
-        .with_protocol_versions(&versions)
-        .expect("the provider has suites for both versions, and check() refuses none at all");
+        .with_protocol_versions(settings.versions.supported())
+        .expect("the provider has suites for both versions");
     let builder = match (&settings.client_auth, roots) {
         (Some(auth), Some(roots)) if auth.mode != ClientAuthMode::None => {
             builder.with_client_cert_verifier(roots.verifier(auth.mode))

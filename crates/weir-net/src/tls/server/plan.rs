@@ -2,8 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::SupportedProtocolVersion;
-
+use crate::tls::TlsVersions;
 use crate::tls::certificates::{CertificateSource, Fault, Refused, Table};
 use crate::tls::client_auth::{ClientAuthMode, ClientAuthPlan, ClientRoots};
 
@@ -19,32 +18,13 @@ pub struct ServerTlsPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::tls) struct Settings {
     pub(in crate::tls) sources: Vec<CertificateSource>,
-    /// At least one, each once.
-    pub(in crate::tls) versions: Vec<TlsVersion>,
+    pub(in crate::tls) versions: TlsVersions,
     pub(in crate::tls) client_auth: Option<ClientAuthPlan>,
     pub(in crate::tls) handshake_timeout: Duration,
     /// Whether clients may resume sessions.
     pub(in crate::tls) tickets: bool,
     /// Most preferred first; empty for none.
     pub(in crate::tls) alpn: Vec<String>,
-}
-
-/// A version of TLS that is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// 1.2.
-    V12,
-    /// 1.3.
-    V13,
-}
-
-impl TlsVersion {
-    pub(super) fn supported(self) -> &'static SupportedProtocolVersion {
-        match self {
-            Self::V12 => &rustls::version::TLS12,
-            Self::V13 => &rustls::version::TLS13,
-        }
-    }
 }
 
 /// By what is written: the same settings with other certificates are the same.
@@ -65,9 +45,9 @@ impl ServerTlsPlan {
         &self.settings.sources
     }
 
-    /// The versions that are served, the oldest first.
-    pub fn versions(&self) -> &[TlsVersion] {
-        &self.settings.versions
+    /// The versions that are served.
+    pub fn versions(&self) -> TlsVersions {
+        self.settings.versions
     }
 
     /// Whether clients show certificates, and the file of those who vouch for them.

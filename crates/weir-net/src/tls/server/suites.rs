@@ -36,7 +36,8 @@ mod tests {
 
     #[test]
     fn every_suite_is_there_in_its_order() {
-        let suites: Vec<_> = ordered().cipher_suites.iter().map(|suite| suite.suite()).collect();
+        let suites: Vec<_> =
+            ordered().cipher_suites.iter().map(rustls::SupportedCipherSuite::suite).collect();
         assert_eq!(suites, ORDER);
     }
 }

@@ -8,9 +8,10 @@ use std::time::SystemTime;
 
 use weir_config::{Code, Key, Node, Object, Problem, Problems, Section, Shape};
 
+use super::TlsVersions;
 use super::certificates::{CertificateSource, PairFiles, Shelf, Table};
 use super::client_auth::{ClientAuthMode, ClientAuthPlan, ClientRoots};
-use super::server::{ServerTlsPlan, Settings, TlsVersion};
+use super::server::{ServerTlsPlan, Settings};
 
 /// `tls` of a listener.
 pub static TLS: Object = Object::new(
@@ -18,7 +19,7 @@ pub static TLS: Object = Object::new(
     "TLS on the side of clients. Certificates are chosen by the name that a client asks for: exact names before wildcards before the first one listed. Their files are watched.",
     &[
         Key::new("certificates", Shape::List(&Shape::Object(&CERTIFICATE)), "Pairs of files, and folders of them. The first is for clients that ask for another name or for none.").required(),
-        Key::new("versions", Shape::OneOrMany(&Shape::Enum(&["1.2", "1.3"])), "The versions of TLS; both by default. `[\"1.3\"]` is Mozilla's modern configuration, the default its intermediate one."),
+        Key::new("versions", TlsVersions::SHAPE, "The versions of TLS; both by default. `[\"1.3\"]` is Mozilla's modern configuration, the default its intermediate one."),
         Key::new("client_auth", Shape::Object(&CLIENT_AUTH), "Certificates of clients; they are not asked for by default."),
         Key::new("handshake_timeout", Shape::duration(1, 3_600_000), "How long a handshake may take, from the first byte on.").default("10s"),
         Key::new("tickets", Shape::OnOff, "Whether clients may resume sessions with tickets. Their keys are made anew every six hours and good for six hours more; each listener has its own.").default("on"),
@@ -84,7 +85,6 @@ impl ServerTlsPlan {
         let sources: Vec<_> = nodes.iter().map(|node| source(node, problems)).collect();
         let sources: Option<Vec<_>> = sources.into_iter().collect();
         let client_auth = client_auth(&section, problems);
-        let versions = versions(&section);
         let alpn = alpn(&section, context.speaks, problems);
         let roots = client_auth.as_ref().ok()?.as_ref().map(|auth| roots(&section, auth, problems));
         let roots = match roots {
@@ -113,7 +113,7 @@ impl ServerTlsPlan {
         told::shadows(nodes, &loaded, &table, problems);
         let settings = Settings {
             sources,
-            versions,
+            versions: TlsVersions::decode(&section),
             client_auth: client_auth.ok()?,
             handshake_timeout: section.duration("handshake_timeout"),
             tickets: section.boolean("tickets"),
@@ -142,18 +142,6 @@ fn source(node: &Node, problems: &Problems) -> Option<CertificateSource> {
             Some(CertificateSource::Pair(PairFiles { cert, key, ocsp: section.path("ocsp") }))
         }
     }
-}
-
-fn versions(section: &Section) -> Vec<TlsVersion> {
-    let version = |(text, _): (&str, &Node)| match text {
-        "1.2" => Some(TlsVersion::V12),
-        "1.3" => Some(TlsVersion::V13),
-        _ => None,
-    };
-    let mut versions: Vec<_> = section.texts("versions").filter_map(version).collect();
-    versions.sort_unstable();
-    versions.dedup();
-    if versions.is_empty() { vec![TlsVersion::V12, TlsVersion::V13] } else { versions }
 }
 
 fn alpn(section: &Section, speaks: Option<&[&str]>, problems: &Problems) -> Option<Vec<String>> {

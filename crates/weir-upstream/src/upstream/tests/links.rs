@@ -1,9 +1,9 @@
-use weir_net::tls::{ClientTlsPlan, ClientVersions, Trust};
+use weir_net::tls::{ClientTlsPlan, TlsVersions, Trust};
 
 use super::*;
 use crate::plan::server_name;
 
-fn tls(versions: ClientVersions) -> Arc<TlsPlan> {
+fn tls(versions: TlsVersions) -> Arc<TlsPlan> {
     Arc::new(TlsPlan {
         client: ClientTlsPlan { trust: Trust::Anybody, certificate: None, versions },
         server_name: None,
@@ -19,7 +19,7 @@ fn links(bench: &Bench) -> Vec<LinkId> {
 
 fn secured() -> Bench {
     let mut plan = plan(BalancePlan::RoundRobin, &[1, 1, 1]);
-    plan.tls = Some(tls(ClientVersions::Both));
+    plan.tls = Some(tls(TlsVersions::Both));
     Bench::of(plan)
 }
 
@@ -30,7 +30,7 @@ fn connections_stay_wanted_while_they_are_made_in_the_same_way() {
     reload(&mut bench, |plan| {
         plan.retry.attempts = 1;
         plan.host = HostPlan::Endpoint;
-        plan.tls = Some(tls(ClientVersions::Both));
+        plan.tls = Some(tls(TlsVersions::Both));
     });
     assert_eq!(links(&bench), before);
 }
@@ -40,7 +40,7 @@ fn another_way_of_making_connections_gives_up_the_old_ones_and_keeps_what_is_kno
     type Edit = fn(&mut UpstreamPlan);
     let edits: [Edit; 5] = [
         |plan| plan.tls = None,
-        |plan| plan.tls = Some(tls(ClientVersions::Tls13)),
+        |plan| plan.tls = Some(tls(TlsVersions::Tls13)),
         |plan| plan.http = HttpVersions::Http2,
         |plan| plan.host = HostPlan::Name("app.test:443".to_owned()),
         |plan| {
@@ -66,13 +66,13 @@ fn another_way_of_making_connections_gives_up_the_old_ones_and_keeps_what_is_kno
 #[test]
 fn a_pause_over_the_old_way_of_making_connections_ends_and_the_word_of_checks_stays() {
     let mut plan = plan(BalancePlan::RoundRobin, &[1, 1, 1]);
-    plan.tls = Some(tls(ClientVersions::Both));
+    plan.tls = Some(tls(TlsVersions::Both));
     checked(&mut plan);
     let mut bench = Bench::of(plan);
     bench.fail(1).unwrap();
     check(&bench, 2, false);
     assert_eq!(states(&bench), [EndpointState::Up, EndpointState::Ejected, EndpointState::CheckFailed]);
-    reload(&mut bench, |plan| plan.tls = Some(tls(ClientVersions::Tls13)));
+    reload(&mut bench, |plan| plan.tls = Some(tls(TlsVersions::Tls13)));
     assert_eq!(states(&bench), [EndpointState::Up, EndpointState::Up, EndpointState::CheckFailed]);
 }
 
@@ -81,7 +81,7 @@ fn an_endpoint_must_prove_what_the_configuration_calls_it() {
     let name = |host: HostPlan, server: Option<&str>, target: Target| {
         let mut plan = UpstreamPlan { host, ..UpstreamPlan::new("app") };
         let server_name = server.and_then(server_name);
-        plan.tls = Some(Arc::new(TlsPlan { server_name, ..TlsPlan::clone(&tls(ClientVersions::Both)) }));
+        plan.tls = Some(Arc::new(TlsPlan { server_name, ..TlsPlan::clone(&tls(TlsVersions::Both)) }));
         plan.server_name(&target).map(|name| name.to_str().into_owned())
     };
     let address = |text: &str| Target::Address(text.parse::<SocketAddr>().unwrap().into());
