@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use weir_testkit::h2::{RawH2, data};
 use weir_testkit::{
     Authority, Gateway, H2Event, H2Origin, H2Peer, LoadReport, Nginx, Problem, STATUS_200, h2_field, wait,
     wrk,
@@ -77,8 +78,8 @@ fn bodies_of_any_length_pass_both_ways() {
     assert_eq!(response.field("content-length"), Some("3000000"));
     assert!(response.body == file, "another body");
     // And towards the endpoint, counted there.
-    let received = std::sync::Arc::new(AtomicUsize::new(0));
-    let count = std::sync::Arc::clone(&received);
+    let received = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&received);
     let origin = H2Origin::start(&[], move |peer, event| {
         if let H2Event::Data { bytes, .. } = &event {
             count.fetch_add(bytes.len(), Ordering::SeqCst);
@@ -205,8 +206,8 @@ fn a_refused_stream_is_sent_again_whatever_the_method() {
 
 #[test]
 fn an_endpoint_that_refuses_everything_is_not_asked_without_end() {
-    let asked = std::sync::Arc::new(AtomicUsize::new(0));
-    let count = std::sync::Arc::clone(&asked);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
     let origin = H2Origin::start(&[], move |peer, event| {
         if let H2Event::Headers { stream, .. } = event {
             count.fetch_add(1, Ordering::SeqCst);
@@ -364,7 +365,7 @@ fn a_repeated_body_is_whole_though_the_answer_begins_before_it_was_sent() {
             peer.reset(stream, REFUSED_STREAM);
         }
     });
-    let seen = std::sync::Mutex::new(Vec::new());
+    let seen = Mutex::new(Vec::new());
     let narrow = H2Origin::start(&[(4, 10)], move |peer, event| match event {
         H2Event::Headers { stream, .. } => peer.headers(stream, STATUS_200, false),
         H2Event::Data { stream, bytes, end } => {
@@ -382,6 +383,35 @@ fn a_repeated_body_is_whole_though_the_answer_begins_before_it_was_sent() {
     for _ in 0..4 {
         client.send(format!("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
         assert_eq!(client.response().text(), body);
+    }
+}
+
+#[test]
+fn a_client_that_cancels_what_the_endpoint_does_not_take_is_noticed() {
+    for answers in [false, true] {
+        let (begun, cancelled) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (beginnings, resets) = (Arc::clone(&begun), Arc::clone(&cancelled));
+        let origin = H2Origin::start(&[(INITIAL_WINDOW, 10)], move |peer, event| {
+            peer.gives_credit = false;
+            match event {
+                H2Event::Headers { stream, .. } if answers => peer.headers(stream, STATUS_200, false),
+                H2Event::Data { .. } => drop(beginnings.fetch_add(1, Ordering::SeqCst)),
+                H2Event::Reset { .. } => drop(resets.fetch_add(1, Ordering::SeqCst)),
+                _ => {}
+            }
+        });
+        let gateway = to([origin.addr()]).start();
+        let mut client = RawH2::connect(gateway.addr("web"));
+        let head = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "t")];
+        let stream = client.headers(0, &head);
+        client.send(data(stream, 0, [7; 3_000]));
+        wait::until_true("a part of the body to arrive", || begun.load(Ordering::SeqCst) > 0);
+        if answers {
+            assert_eq!(client.frame_of(stream).unwrap().fields.get(":status"), Some("200"));
+        }
+        client.send(weir_testkit::h2::reset(stream, CANCEL));
+        assert_eq!(gateway.access_line("/")["error"], "client-gone");
+        wait::until_true("the endpoint to be told", || cancelled.load(Ordering::SeqCst) == 1);
     }
 }
 
@@ -404,8 +434,8 @@ fn interim_answers_pass() {
 
 #[test]
 fn a_client_that_goes_cancels_its_stream_and_no_other() {
-    let cancelled = std::sync::Arc::new(AtomicUsize::new(0));
-    let count = std::sync::Arc::clone(&cancelled);
+    let cancelled = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&cancelled);
     let origin = H2Origin::start(&[], move |peer, event| match event {
         // Every other request is never answered.
         H2Event::Headers { stream, .. } if stream % 4 == 1 => {}
@@ -479,8 +509,8 @@ fn a_window_that_stays_shut_holds_one_request_and_no_other() {
 
 #[test]
 fn a_lowered_limit_is_kept() {
-    let most = std::sync::Arc::new(AtomicUsize::new(0));
-    let count = std::sync::Arc::clone(&most);
+    let most = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&most);
     let open = Mutex::new(HashMap::<usize, Vec<u32>>::new());
     // After its first answer each connection allows two streams. Answers come two by two.
     let origin = H2Origin::start(&[], move |peer, event| {
