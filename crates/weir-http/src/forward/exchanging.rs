@@ -229,9 +229,10 @@ impl<'a> Exchanging<'a> {
         exchange.out.extend_from_slice(b"\r\n");
     }
 
-    /// Notices that the client has gone, once there is nothing of the request to wait for.
+    /// Notices that the client has gone: on HTTP/1.1 once there is nothing of the request to wait for, on a stream at any
+    /// time, also while the endpoint takes nothing of its body.
     fn watch_client(&mut self, cx: &mut Context<'_>) -> Result<(), ForwardError> {
-        if !self.body.source_finished() {
+        if !self.body.source_finished() && !self.connection.io.is_framed() {
             return Ok(());
         }
         if self.connection.is_gone(cx) { Err(ForwardError::ClientGone) } else { Ok(()) }

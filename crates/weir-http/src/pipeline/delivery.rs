@@ -87,7 +87,7 @@ impl Delivery<'_> {
         connection: &mut Connection,
         exchange: &mut Exchange,
     ) -> Result<(), ErrorCode> {
-        if self.request.source_finished() && connection.is_gone(cx) {
+        if (self.request.source_finished() || connection.io.is_framed()) && connection.is_gone(cx) {
             return Err(ErrorCode::ClientGone);
         }
         self.poll_earlier(cx, connection, exchange);

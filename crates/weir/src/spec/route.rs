@@ -107,8 +107,7 @@ fn decode(
 ) -> RoutePlan {
     let scope = Scope { problems, params: &matched.params };
     let name: Arc<str> = section.opt_text("name").unwrap_or(default_name).into();
-    let policies =
-        section.list("policies").iter().filter_map(|node| PolicyPlan::decode(node, scope)).collect();
+    let policies = policies(section, scope);
     let action = action(section, &name, names, scope);
     RoutePlan {
         place: section.this().place().position(),
@@ -119,6 +118,24 @@ fn decode(
         listeners: matched.listeners,
         name,
     }
+}
+
+fn policies(section: &Section, scope: Scope) -> Vec<PolicyPlan> {
+    let mut cors: Vec<&Node> = Vec::new();
+    let mut plans = Vec::new();
+    for node in section.list("policies") {
+        let Some(plan) = PolicyPlan::decode(node, scope) else { continue };
+        if plan.answers_preflights() {
+            cors.push(node);
+        }
+        plans.push(plan);
+    }
+    if let [first, second, ..] = cors[..] {
+        // An answer names one origin: what one grants would be written with the credentials of the other.
+        let problem = Problem::error(Code::CONFLICT, second, "a route has one `cors`");
+        scope.problems.push(problem.also(first, "the first one").help("list all origins there"));
+    }
+    plans
 }
 
 fn action(section: &Section, name: &str, names: &Names, scope: Scope) -> Option<ActionPlan> {

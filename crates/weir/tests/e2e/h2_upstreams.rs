@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use weir_testkit::h2::{H2Event, H2Origin, H2Peer, STATUS_200, block, code, kind, setting};
+use weir_testkit::h2::{H2Event, H2Origin, H2Peer, RawH2, STATUS_200, block, code, data, kind, setting};
 use weir_testkit::{Authority, Gate, Gateway, LoadReport, Nginx, Problem, wait, wrk};
 
 use crate::Config;
@@ -372,6 +372,35 @@ fn a_repeated_body_is_whole_though_the_answer_begins_before_it_was_sent() {
     for _ in 0..4 {
         client.send(format!("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
         assert_eq!(client.response().text(), body);
+    }
+}
+
+#[test]
+fn a_client_that_cancels_what_the_endpoint_does_not_take_is_noticed() {
+    for answers in [false, true] {
+        let (begun, cancelled) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (beginnings, resets) = (Arc::clone(&begun), Arc::clone(&cancelled));
+        let origin = H2Origin::start(&[(setting::INITIAL_WINDOW_SIZE, 10)], move |peer, event| {
+            peer.gives_credit = false;
+            match event {
+                H2Event::Headers { stream, .. } if answers => peer.headers(stream, STATUS_200, false),
+                H2Event::Data { .. } => drop(beginnings.fetch_add(1, Ordering::SeqCst)),
+                H2Event::Reset { .. } => drop(resets.fetch_add(1, Ordering::SeqCst)),
+                _ => {}
+            }
+        });
+        let gateway = to([origin.addr()]).start();
+        let mut client = RawH2::connect(gateway.addr("web"));
+        let head = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "t")];
+        let stream = client.headers(0, &head);
+        client.send(data(stream, 0, [7; 3_000]));
+        wait::until_true("a part of the body to arrive", || begun.load(Ordering::SeqCst) > 0);
+        if answers {
+            assert_eq!(client.frame_of(stream).unwrap().fields.get(":status"), Some("200"));
+        }
+        client.send(weir_testkit::h2::reset(stream, code::CANCEL));
+        assert_eq!(gateway.access_line("/")["error"], "client-gone");
+        wait::until_true("the endpoint to be told", || cancelled.load(Ordering::SeqCst) == 1);
     }
 }
 
