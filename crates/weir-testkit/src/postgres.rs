@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::server::Server;
+use crate::{Certificate, wait};
 
 /// The user that owns the cluster, and the database `postgres` in it.
 pub(crate) const USER: &str = "weir";
@@ -61,6 +62,40 @@ impl Postgres {
         let mut command = Command::new(program("psql"));
         command.args(["--no-psqlrc", "--tuples-only", "--no-align", "--command", sql]);
         succeed(command.args(connection_arguments(self.addr)).arg("postgres")).trim_end().to_owned()
+    }
+
+    /// Has it take connections over TLS too, with this certificate.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    pub fn take_tls(&self, certificate: &Certificate) {
+        // It wants to own its files, and that nobody else reads the key: it writes them itself.
+        for (file, pem) in [("server.crt", certificate.pem()), ("server.key", certificate.key_pem())] {
+            let lines = format!("SELECT regexp_split_to_table('{}', '\\n')", pem.trim_end());
+            self.query(&format!("COPY ({lines}) TO PROGRAM 'umask 077; cat > {file}'"));
+        }
+        self.query("ALTER SYSTEM SET ssl = on");
+        self.query("SELECT pg_reload_conf()");
+        wait::until_true("PostgreSQL to take TLS", || self.query("SHOW ssl") == "on");
+    }
+
+    /// What psql prints of this query at another address, such as a gateway's, with these settings of libpq.
+    ///
+    /// # Errors
+    ///
+    /// What it complains of.
+    pub fn query_at(addr: SocketAddr, settings: &str, sql: &str) -> Result<String, String> {
+        let target = format!(
+            "host=127.0.0.1 port={} user={USER} dbname=postgres connect_timeout=20 {settings}",
+            addr.port()
+        );
+        let mut command = Command::new(program("psql"));
+        command.args(["--no-psqlrc", "--tuples-only", "--no-align", "--command", sql, &target]);
+        let output = command.output().expect("psql is installed by scripts/test");
+        let [told, complaint] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).trim_end().to_owned());
+        if output.status.success() { Ok(told) } else { Err(complaint) }
     }
 
     /// Ends it as if it had crashed: connections are cut, and none is accepted until [`Postgres::resume`].

@@ -97,7 +97,7 @@ pub(super) async fn attempt(
     let endpoint = lease.endpoint();
     let mut opened = None;
     if stream::is_called_for(&worker, exchange, plan, endpoint) {
-        match stream::attempt(connection, exchange, body, lease, plan, request).await? {
+        match Box::pin(stream::attempt(connection, exchange, body, lease, plan, request)).await? {
             Tried::Answered(answered) => return Ok(answered),
             Tried::Http11(socket) => opened = socket,
         }
@@ -119,12 +119,13 @@ pub(super) async fn attempt(
     let fresh = |error| Failure { error, reused: false };
     let (socket, opened_at) = match opened {
         Some(opened) => opened,
-        None => open(connection, exchange, lease, plan, limits).await.map_err(fresh)?,
+        // Boxed, as its state would be room in every exchange and connections are mostly kept.
+        None => Box::pin(open(connection, exchange, lease, plan, limits)).await.map_err(fresh)?,
     };
     if plan.http == HttpVersions::Auto && socket.alpn() == Some(Alpn::H2) {
         // It speaks another version than it did.
         worker.shared_with(endpoint, &plan.pool).adopt(socket, stream::opening(lease, plan, request));
-        return match stream::attempt(connection, exchange, body, lease, plan, request).await? {
+        return match Box::pin(stream::attempt(connection, exchange, body, lease, plan, request)).await? {
             Tried::Answered(answered) => Ok(answered),
             Tried::Http11(_) => Err(fresh(ForwardError::Refused { leaving: true })),
         };

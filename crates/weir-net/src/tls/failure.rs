@@ -168,7 +168,9 @@ fn reason(error: &Error) -> FailureReason {
             | PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-            | PeerIncompatible::SupportedVersionsExtensionRequired => FailureReason::Version,
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            // What every client says that knows TLS 1.2; it is looked for before the version.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired => FailureReason::Version,
             _ => FailureReason::Cipher,
         },
         Error::NoApplicationProtocol => FailureReason::Alpn,

@@ -53,6 +53,7 @@ mod tls_certificates;
 mod tls_clients;
 mod tls_http;
 mod tls_openssl;
+mod tls_postgres;
 mod tls_scanners;
 mod tls_websocket;
 mod tunnel;
@@ -69,6 +70,7 @@ mod upstream_faults;
 mod upstream_tls;
 mod upstream_tls_health;
 mod upstream_tls_tcp;
+mod versions;
 mod websocket_abuse;
 
 use config::{Config, binary, start};

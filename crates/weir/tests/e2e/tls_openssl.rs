@@ -60,6 +60,8 @@ fn openssl_agrees_on_each_version_and_protocol() {
         let all = said(&s_client(gateway.addr("web"), "", &[version, "-cipher", "ALL:@SECLEVEL=0"]));
         assert!(all.contains("SSL alert number") && all.contains("Cipher is (NONE)"), "{all}");
     }
+    let failures = gateway.metrics().sum("weir_tls_handshake_failures_total", &["reason=\"version\""]);
+    assert_eq!(failures as u64, 2);
 }
 
 #[test]

@@ -65,7 +65,8 @@ impl Streams {
             },
             count: Arc::clone(&self.count),
         };
-        tokio::spawn(serve(conversation, head));
+        // Boxed here: what is spawned is moved half a dozen times.
+        tokio::spawn(Box::pin(serve(conversation, head)));
     }
 }
 
