@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use weir_base::ErrorCode;
+use weir_wire::grpc_web::ContentType;
 use weir_wire::http1::{Head, Known};
 
 use crate::exchange::Exchange;
@@ -13,11 +14,7 @@ const TIMEOUT: &[u8] = b"grpc-timeout";
 
 /// Whether the request is a gRPC call (its content type is `application/grpc`, with or without a format).
 pub(crate) fn is_call(fields: &Head) -> bool {
-    const MEDIA: &[u8] = b"application/grpc";
-    fields.get(Known::ContentType).is_some_and(|value| {
-        let (start, rest) = value.split_at_checked(MEDIA.len()).unwrap_or_default();
-        start.eq_ignore_ascii_case(MEDIA) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
-    })
+    fields.get(Known::ContentType).is_some_and(|value| ContentType::grpc_suffix(value).is_some())
 }
 
 /// How long the caller waits for the whole call; `None` where it does not say, or says it wrongly.

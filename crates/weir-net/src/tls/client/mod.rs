@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::client::danger::ServerCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 pub use certificate::{ClientCertificate, ClientCertificateError};
@@ -21,7 +20,7 @@ pub use fault::{TlsFault, TlsFaultReason};
 pub use roots::{NoRoots, system_roots};
 pub use stream::ClientStream;
 pub use trust::{Authorities, AuthoritiesError, Trust};
-use verifier::{Anybody, Vouched};
+use verifier::{Verifier, Vouchers};
 
 use super::{TlsVersions, provider};
 
@@ -52,12 +51,16 @@ impl ClientTls {
         let builder = ClientConfig::builder_with_provider(Arc::clone(provider()))
             .with_protocol_versions(plan.versions.supported())
             .expect("aws-lc-rs has suites and groups for both versions");
-        let verifier: Arc<dyn ServerCertVerifier> = match &plan.trust {
-            Trust::System(roots) => Vouched::new(Arc::clone(roots), Arc::default()),
-            Trust::Listed(listed) => Vouched::new(listed.roots(), listed.certificates()),
-            Trust::Anybody => Arc::new(Anybody),
+        let verifier = match &plan.trust {
+            Trust::System(roots) => {
+                Verifier::Vouched(Vouchers { roots: Arc::clone(roots), listed: Arc::default() })
+            }
+            Trust::Listed(listed) => {
+                Verifier::Vouched(Vouchers { roots: listed.roots(), listed: listed.certificates() })
+            }
+            Trust::Anybody => Verifier::Anybody,
         };
-        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match &plan.certificate {
             Some(certificate) => {
                 let key: Arc<CertifiedKey> = certificate.key();

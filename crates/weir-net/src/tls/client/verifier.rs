@@ -12,19 +12,23 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::tls::provider;
 
-/// Believes who is vouched for by a trusted authority, and who shows a certificate that is listed itself: servers often
-/// have one that vouches for itself alone.
+/// Who is believed.
 #[derive(Debug)]
-pub(super) struct Vouched {
-    roots: Arc<RootCertStore>,
-    listed: Arc<[CertificateDer<'static>]>,
+pub(super) enum Verifier {
+    /// Who is vouched for by a trusted authority, for the right name.
+    Vouched(Vouchers),
+    /// Anybody: any certificate for any name is taken, if only its key signed the handshake.
+    Anybody,
 }
 
-impl Vouched {
-    pub(super) fn new(roots: Arc<RootCertStore>, listed: Arc<[CertificateDer<'static>]>) -> Arc<Self> {
-        Arc::new(Self { roots, listed })
-    }
+/// Trusted authorities, and certificates that are listed themselves: servers often have one that vouches for itself alone.
+#[derive(Debug)]
+pub(super) struct Vouchers {
+    pub(super) roots: Arc<RootCertStore>,
+    pub(super) listed: Arc<[CertificateDer<'static>]>,
+}
 
+impl Vouchers {
     fn verify_chain(
         &self,
         shown: &CertificateDer<'_>,
@@ -48,7 +52,7 @@ impl Vouched {
     }
 }
 
-impl ServerCertVerifier for Vouched {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         shown: &CertificateDer<'_>,
@@ -57,9 +61,11 @@ impl ServerCertVerifier for Vouched {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let parsed = ParsedCertificate::try_from(shown)?;
-        self.verify_chain(shown, &parsed, between, now)?;
-        verify_server_name(&parsed, name)?;
+        if let Self::Vouched(vouchers) = self {
+            let parsed = ParsedCertificate::try_from(shown)?;
+            vouchers.verify_chain(shown, &parsed, between, now)?;
+            verify_server_name(&parsed, name)?;
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -105,43 +111,4 @@ fn verify_time(shown: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
         return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
     }
     Ok(())
-}
-
-/// Believes anybody: any certificate for any name is taken, if only its key signed the handshake.
-#[derive(Debug)]
-pub(super) struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _shown: &CertificateDer<'_>,
-        _between: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &provider().signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &provider().signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
 }
