@@ -170,7 +170,7 @@ impl Transfer {
     }
 
     /// What a wire carries once it is no longer HTTP, up to its end.
-    pub(crate) fn tunnel(from: &Wire, to: &Wire, now: Instant) -> Self {
+    pub(crate) fn until_end(from: &Wire, to: &Wire, now: Instant) -> Self {
         let sink = if to.is_framed() { Sink::Frames } else { Sink::Raw };
         Self::new(Body::UntilClose, from, sink, now)
     }

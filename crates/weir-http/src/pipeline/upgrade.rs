@@ -1,6 +1,6 @@
 //! Answers an upgrade and joins the two ends until both directions have ended.
 
-mod tunnel;
+mod joined;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::connection::Connection;
 use crate::exchange::{Exchange, Upgrade};
 use crate::forward::{Forwarded, IdleLimits};
 use crate::wire::{self, Io, Wire};
-use tunnel::Tunnel;
+use joined::Joined;
 
 /// Answers an upgrade and passes on what either side says.
 pub(super) async fn relay(
@@ -36,7 +36,7 @@ pub(super) async fn relay(
         (Wire::H1(_), Wire::H1(upstream)) if exchange.upgrade != Some(Upgrade::WebSocket) => {
             join(connection, exchange, upstream, idle).await
         }
-        _ => Tunnel::new(connection, exchange, &mut io, idle).run().await,
+        _ => Joined::new(connection, exchange, &mut io, idle).run().await,
     };
     worker.shared.stats.upgraded.add(-1);
     if let Some(code) = end {

@@ -131,16 +131,6 @@ fn http(listeners: &BTreeMap<Arc<str>, ListenerPlan>) -> Vec<Arc<str>> {
     takes_http.map(|(name, _)| Arc::clone(name)).collect()
 }
 
-/// Refuses a key that is planned; the place is its value's.
-pub(super) fn not_yet(section: &Section, key: &str, message: &str, problems: &Problems) {
-    if let Some(node) = section.node(key).filter(|node| !node.is_off()) {
-        let problem = Problem::error(Code::NOT_YET, node, message);
-        problems.push(
-            problem.help(format!("remove `{key}`; this version proxies HTTP, TCP and UDP, without tunnels")),
-        );
-    }
-}
-
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -8,8 +8,7 @@ use weir_http::{
 };
 use weir_route::Rule;
 
-use super::matching::Matched;
-use super::{matching, root};
+use super::matching::{self, Matched};
 use crate::plan::{ActionPlan, RoutePlan};
 
 pub(super) static ROUTE: Object = Object::new(
@@ -34,7 +33,11 @@ pub(super) static ROUTE: Object = Object::new(
         ),
         Key::new("redirect", Shape::Object(&REDIRECT), "To another place."),
         Key::new("respond", Shape::Object(&RESPOND), "An answer of the gateway's own."),
-        Key::new("tunnel_connect", Shape::Any, "Not there yet: offers `/tunnel/connect`."),
+        Key::new(
+            "tunnel_connect",
+            Shape::Any,
+            "Not there yet: takes agents on a listener. They connect to the address of `tunnel`.",
+        ),
         Key::new(
             "timeout",
             Shape::duration_or_off(1, 86_400_000),
@@ -140,8 +143,12 @@ fn action(section: &Section, name: &str, names: &Names, scope: Scope) -> Option<
         ("forward", node) => ActionPlan::Forward(forward(node, name, names, scope.problems)),
         ("redirect", node) => ActionPlan::Redirect(RedirectPlan::decode(node, scope)?),
         ("respond", node) => ActionPlan::Respond(RespondPlan::decode(node, scope)?),
-        _ => {
-            root::not_yet(section, "tunnel_connect", "tunnels are not there yet", scope.problems);
+        (_, node) => {
+            let message = "routes that take agents are not there yet";
+            let problem = Problem::error(Code::NOT_YET, node, message);
+            scope
+                .problems
+                .push(problem.help("agents connect to the address of `tunnel`; remove `tunnel_connect`"));
             return None;
         }
     })

@@ -1,8 +1,7 @@
 //! WebSocket to endpoints that speak HTTP/2: extended CONNECT (RFC 8441), to another gateway and to raw servers.
 
-use weir_testkit::{
-    After, Gateway, H2Event, H2Origin, Origin, Problem, RawClient, behaviour, wait, websocket,
-};
+use weir_testkit::h2::{H2Event, H2Origin};
+use weir_testkit::{After, Gateway, Origin, Problem, RawClient, behaviour, wait, websocket};
 
 use crate::Config;
 

@@ -54,7 +54,6 @@ mod tls_clients;
 mod tls_http;
 mod tls_openssl;
 mod tls_scanners;
-mod tls_tcp;
 mod tls_websocket;
 mod tunnel;
 mod tunnel_agents;
@@ -69,6 +68,7 @@ mod upgrade;
 mod upstream_faults;
 mod upstream_tls;
 mod upstream_tls_health;
+mod upstream_tls_tcp;
 mod websocket_abuse;
 
 use config::{Config, binary, start};

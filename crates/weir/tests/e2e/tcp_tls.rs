@@ -1,97 +1,105 @@
-//! TCP connections that go on to endpoints over TLS, from plain clients and from those that speak TLS with us.
+//! TCP listeners that end TLS: what is relayed is what the client meant.
 
-use std::net::TcpStream;
-use std::sync::Arc;
+use weir_testkit::{Certificate, RawServer, TcpOrigin};
 
-use rustls::ClientConfig;
-use weir_testkit::{Authority, Certificate, Ending, RawClient};
-
-use crate::tcp::{Tcp, end_of, ended};
-use crate::tls::{TlsClient, settings, tls_with};
-use crate::upstream_tls::python;
-
-fn ca(authority: &Authority) -> String {
-    format!("tls: {{ ca: {} }}", authority.file().display())
-}
-
-/// What comes up to a line's end, without that.
-fn line(client: &mut RawClient) -> String {
-    let mut line = Vec::new();
-    while !line.ends_with(b"\n") {
-        line.extend(client.exactly(1).expect("a line"));
-    }
-    String::from_utf8(line).expect("a text").trim_end().to_owned()
-}
+use crate::tcp::{Tcp, end_of};
+use crate::tls::{TlsClient, tls, tls_with};
 
 #[test]
-fn a_plain_client_speaks_to_an_endpoint_over_tls() {
-    let authority = Authority::new("tests");
-    let origin = python(&authority.issue(&["127.0.0.1"]), "echo", None);
-    let gateway = Tcp::to([origin.addr()]).upstream(&ca(&authority)).start();
-    let mut client = gateway.connect();
-    let greeting = line(&mut client);
-    assert_eq!(
-        greeting, "TLSv1.3 None None False",
-        "an address is no name, and nothing is offered for a client that says nothing"
-    );
-    let sent: Vec<u8> = (0..1_u32 << 20).map(|n| (n / 3) as u8).collect();
-    for piece in sent.chunks(64 << 10) {
-        client.send(piece);
-        assert!(client.exactly(piece.len()).expect("all of it") == piece);
-    }
-    client.half_close();
-    assert_eq!(client.ending(), Ending::Closed);
-    assert_eq!(end_of(&gateway, "client_closed")["bytes_in"], sent.len());
-}
-
-#[test]
-fn the_proxy_header_goes_before_tls() {
-    let authority = Authority::new("tests");
-    let origin = python(&authority.issue(&["127.0.0.1"]), "proxy", None);
-    let config = Tcp::to([origin.addr()]).upstream(&ca(&authority)).tcp("send_proxy_protocol: v1");
-    let gateway = config.start();
-    let mut client = gateway.connect();
-    let header = line(&mut client);
-    assert!(header.starts_with("PROXY TCP4 127.0.0.1 127.0.0.1 "), "{header}");
-    assert!(line(&mut client).starts_with("TLSv1.3 "));
-    client.send("more");
-    assert_eq!(client.exactly(4).unwrap(), b"more");
-}
-
-#[test]
-fn an_endpoint_that_does_not_prove_itself_gets_nothing_and_another_one_does() {
-    let authority = Authority::new("tests");
-    let bad = python(&Certificate::for_names(&["x.test"]), "echo", None);
-    let alone = Tcp::to([bad.addr()]).upstream(&ca(&authority)).start();
-    assert_eq!(alone.connect().ending(), Ending::Reset);
-    let logged = end_of(&alone, "upstream_tls_failed");
-    assert_eq!((&logged["error"], &logged["attempts"]), (&"upstream-tls-failed".into(), &1.into()));
-    assert_eq!(ended(&alone, "upstream_tls_failed"), 1);
-    let good = python(&authority.issue(&["127.0.0.1"]), "echo", None);
-    let gateway = Tcp::to([bad.addr(), good.addr()]).upstream(&ca(&authority)).start();
-    for _ in 0..3 {
-        assert!(line(&mut gateway.connect()).starts_with("TLSv1.3 "));
-    }
-}
-
-#[test]
-fn a_client_of_tls_is_spoken_to_by_us_and_the_endpoint_in_the_protocol_that_it_chose() {
-    let authority = Authority::new("tests");
-    let (ours, theirs) = (Certificate::for_names(&["db.test"]), authority.issue(&["127.0.0.1"]));
-    let origin = python(&theirs, "echo", None);
-    let gateway = Tcp::to([origin.addr()])
-        .upstream(&ca(&authority))
-        .listener(&tls_with(&ours, ", alpn: [h2, postgresql, tests]"))
-        .start();
-    for (offered, agreed) in [(&[][..], "None"), (&["h2"], "h2"), (&["tests", "other"], "tests")] {
-        let mut config = ClientConfig::clone(&settings(&rustls::version::TLS13));
-        config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let socket = TcpStream::connect(gateway.addr("web")).unwrap();
-        let mut client = TlsClient::try_connect(socket, "db.test", &Arc::new(config)).unwrap();
-        let greeting = format!("TLSv1.3 None {agreed} ");
-        assert_eq!(String::from_utf8(client.exactly(greeting.len())).unwrap(), greeting);
-        client.send("through both");
+fn what_the_client_says_is_relayed_as_it_was_meant_and_half_closes_are_kept() {
+    let certificate = Certificate::for_names(&["db.test"]);
+    let server = RawServer::start();
+    let gateway = Tcp::to([server.addr()]).listener(&tls(&certificate)).start();
+    let mut client = TlsClient::connect(gateway.addr("web"), "db.test");
+    let mut upstream = server.accept();
+    let bytes: Vec<u8> = (0..2_000_000_u32).map(|at| (at % 251) as u8).collect();
+    let sent = bytes.clone();
+    let writer = std::thread::spawn(move || {
+        client.send(&sent);
         client.half_close();
-        assert!(String::from_utf8(client.rest().unwrap()).unwrap().ends_with("\nthrough both"));
+        client.rest().unwrap()
+    });
+    assert!(upstream.rest().unwrap() == bytes);
+    upstream.send(&bytes);
+    drop(upstream);
+    assert!(writer.join().unwrap() == bytes);
+    let line = end_of(&gateway, "client_closed");
+    assert_eq!((&line["sni"], &line["tls_version"]), (&"db.test".into(), &"TLSv1.3".into()));
+    assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&2_000_000.into(), &2_000_000.into()));
+}
+
+#[test]
+fn a_reset_upstream_is_no_end_for_the_client() {
+    let certificate = Certificate::for_names(&["db.test"]);
+    let server = RawServer::start();
+    let gateway = Tcp::to([server.addr()]).listener(&tls(&certificate)).start();
+    let mut client = TlsClient::connect(gateway.addr("web"), "db.test");
+    client.send("hello");
+    let mut upstream = server.accept();
+    upstream.exactly(5).unwrap();
+    upstream.reset();
+    assert!(client.rest().is_err());
+    end_of(&gateway, "upstream_reset");
+}
+
+#[test]
+fn a_client_that_goes_without_a_word_is_reset_at_the_upstream() {
+    let certificate = Certificate::for_names(&["db.test"]);
+    let server = RawServer::start();
+    let gateway = Tcp::to([server.addr()]).listener(&tls(&certificate)).start();
+    let mut client = TlsClient::connect(gateway.addr("web"), "db.test");
+    client.send("hello");
+    let mut upstream = server.accept();
+    upstream.exactly(5).unwrap();
+    drop(client);
+    assert!(upstream.rest().is_err());
+    end_of(&gateway, "client_reset");
+}
+
+#[test]
+fn routes_go_by_the_name_of_the_handshake() {
+    let certificate = Certificate::for_names(&["a.test", "b.test"]);
+    let (a, b) = (TcpOrigin::greeting("A"), TcpOrigin::greeting("B"));
+    let gateway = Tcp::to([b.addr()])
+        .tcp("routes: [{ sni: a.test, forward: named }]")
+        .another_upstream(&format!("named: {{ endpoints: [\"{}\"] }}", a.addr()))
+        .listener(&tls(&certificate))
+        .start();
+    for (name, greeting) in [("a.test", b"A"), ("b.test", b"B"), ("A.TEST", b"A")] {
+        let mut client = TlsClient::connect(gateway.addr("web"), name);
+        assert_eq!(client.exactly(1), greeting, "{name}");
     }
+}
+
+#[test]
+fn the_proxy_header_tells_of_the_clients_tls() {
+    let certificate = Certificate::for_names(&["db.test"]);
+    let server = RawServer::start();
+    let gateway =
+        Tcp::to([server.addr()]).tcp("send_proxy_protocol: v2").listener(&tls(&certificate)).start();
+    let mut client = TlsClient::connect(gateway.addr("web"), "db.test");
+    client.send("hello");
+    client.half_close();
+    let said = server.accept().rest().unwrap();
+    assert!(said.ends_with(b"hello"));
+    let has = |part: &[u8]| said.windows(part.len()).any(|window| window == part);
+    assert!(
+        has(b"\x02\x00\x07db.test") && has(b"\x21\x00\x07TLSv1.3") && has(b"\x23\x00\x16TLS_AES"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_failed_handshake_is_told_in_the_line_and_costs_no_endpoint_anything() {
+    let certificate = Certificate::for_names(&["db.test"]);
+    let server = RawServer::start();
+    let gateway = Tcp::to([server.addr()]).listener(&tls_with(&certificate, ", versions: [\"1.3\"]")).start();
+    let socket = std::net::TcpStream::connect(gateway.addr("web")).unwrap();
+    let failed = TlsClient::try_connect(socket, "db.test", &crate::tls::settings(&rustls::version::TLS12));
+    assert!(failed.err().unwrap().to_string().contains("ProtocolVersion"));
+    let line = end_of(&gateway, "tls_failed");
+    assert_eq!(line["error"], "tls-handshake-failed");
+    assert!(server.try_accept().is_none());
+    let labels = ["reason=\"version\""];
+    assert_eq!(gateway.metrics().sum("weir_tls_handshake_failures_total", &labels) as u64, 1);
 }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use super::frame::{self, flag, kind};
+
 /// A server of HTTP/2 without TLS that says what a test has it say, frame by frame.
 ///
 /// It acknowledges SETTINGS and PING by itself, and gives credit for what it receives unless told not to.
@@ -43,6 +45,10 @@ pub enum H2Event {
     },
     /// PING, not an answer to one; it is answered after this.
     Ping,
+    /// An answer to a PING of ours.
+    Pong,
+    /// Our SETTINGS hold from here on.
+    SettingsAck,
 }
 
 /// One connection, to be written to.
@@ -59,25 +65,19 @@ pub struct H2Peer {
 /// `:status: 200`, from the static table.
 pub const STATUS_200: &[u8] = &[0x88];
 
-/// A field of HPACK that is neither indexed nor Huffman-coded.
-pub fn h2_field(name: &str, value: &str) -> Vec<u8> {
-    let length = |text: &str| u8::try_from(text.len()).ok().filter(|&l| l < 127).expect("a short text");
-    [&[0, length(name)], name.as_bytes(), &[length(value)], value.as_bytes()].concat()
-}
-
 impl H2Peer {
     /// Writes one frame; a client that is gone is found out by reading.
     pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
-        let mut frame = vec![length[1], length[2], length[3], kind, flags];
-        frame.extend_from_slice(&stream.to_be_bytes());
-        frame.extend_from_slice(payload);
-        let _gone = self.stream.write_all(&frame);
+        self.send(&frame::frame(kind, flags, stream, payload));
+    }
+
+    fn send(&mut self, frame: &[u8]) {
+        let _gone = self.stream.write_all(frame);
     }
 
     /// HEADERS with this block.
     pub fn headers(&mut self, stream: u32, block: &[u8], end: bool) {
-        self.frame(1, 4 | u8::from(end), stream, block);
+        self.frame(kind::HEADERS, flag::END_HEADERS | end_stream(end), stream, block);
     }
 
     /// An answer with the status 200 and this body.
@@ -90,38 +90,37 @@ impl H2Peer {
 
     /// DATA.
     pub fn data(&mut self, stream: u32, bytes: &[u8], end: bool) {
-        self.frame(0, u8::from(end), stream, bytes);
+        self.send(&frame::data(stream, end_stream(end), bytes));
     }
 
     /// RST_STREAM.
     pub fn reset(&mut self, stream: u32, code: u32) {
-        self.frame(3, 0, stream, &code.to_be_bytes());
+        self.send(&frame::reset(stream, code));
     }
 
     /// SETTINGS.
     pub fn settings(&mut self, settings: &[(u16, u32)]) {
-        let mut payload = Vec::new();
-        for (id, value) in settings {
-            payload.extend_from_slice(&id.to_be_bytes());
-            payload.extend_from_slice(&value.to_be_bytes());
-        }
-        self.frame(4, 0, 0, &payload);
+        self.send(&frame::settings(settings));
     }
 
     /// GOAWAY without an error.
     pub fn go_away(&mut self, last: u32) {
-        self.frame(7, 0, 0, &[last.to_be_bytes(), [0; 4]].concat());
+        self.send(&frame::goaway(last, frame::code::NO_ERROR));
     }
 
     /// WINDOW_UPDATE.
     pub fn credit(&mut self, stream: u32, bytes: u32) {
-        self.frame(8, 0, stream, &bytes.to_be_bytes());
+        self.send(&frame::window_update(stream, bytes));
     }
 
     /// Ends the connection.
     pub fn close(&mut self) {
         let _gone = self.stream.shutdown(Shutdown::Both);
     }
+}
+
+fn end_stream(end: bool) -> u8 {
+    if end { flag::END_STREAM } else { 0 }
 }
 
 impl H2Origin {
@@ -184,16 +183,16 @@ impl Drop for H2Origin {
 }
 
 fn converse(mut peer: H2Peer, settings: &[(u16, u32)], serve: &impl Fn(&mut H2Peer, H2Event)) {
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let mut preface = [0; PREFACE.len()];
-    if peer.stream.read_exact(&mut preface).is_err() || preface != PREFACE {
+    let mut preface = [0; frame::PREFACE.len()];
+    if peer.stream.read_exact(&mut preface).is_err() || preface != *frame::PREFACE {
         return;
     }
     peer.settings(settings);
     while let Ok((kind, flags, stream, mut payload)) = read_frame(&peer.stream) {
-        let end = flags & 1 != 0;
+        // END_STREAM, and ACK of what belongs to no stream.
+        let end = flags & flag::END_STREAM != 0;
         match kind {
-            0 => {
+            kind::DATA => {
                 if peer.gives_credit && !payload.is_empty() {
                     let bytes = payload.len() as u32;
                     peer.credit(0, bytes);
@@ -201,22 +200,24 @@ fn converse(mut peer: H2Peer, settings: &[(u16, u32)], serve: &impl Fn(&mut H2Pe
                         peer.credit(stream, bytes);
                     }
                 }
-                if flags & 8 != 0 {
+                if flags & flag::PADDED != 0 {
                     let padding = usize::from(payload.remove(0));
                     payload.truncate(payload.len() - padding);
                 }
                 serve(&mut peer, H2Event::Data { stream, bytes: payload, end });
             }
-            1 => serve(&mut peer, H2Event::Headers { stream, end }),
-            3 => {
+            kind::HEADERS => serve(&mut peer, H2Event::Headers { stream, end }),
+            kind::RST_STREAM => {
                 let code = payload.try_into().map_or(u32::MAX, u32::from_be_bytes);
                 serve(&mut peer, H2Event::Reset { stream, code });
             }
-            4 if !end && peer.answers => peer.frame(4, 1, 0, &[]),
-            6 if !end => {
+            kind::SETTINGS if !end && peer.answers => peer.frame(kind::SETTINGS, flag::ACK, 0, &[]),
+            kind::SETTINGS if end => serve(&mut peer, H2Event::SettingsAck),
+            kind::PING if end => serve(&mut peer, H2Event::Pong),
+            kind::PING => {
                 serve(&mut peer, H2Event::Ping);
                 if peer.answers {
-                    peer.frame(6, 1, 0, &payload);
+                    peer.frame(kind::PING, flag::ACK, 0, &payload);
                 }
             }
             _ => {}

@@ -15,7 +15,7 @@ use crate::wire::Wire;
 /// Two ends joined that speak WebSocket, or of which one at least is a stream of HTTP/2.
 ///
 /// Follows the frames of both directions, so that it can say goodbye between two of them.
-pub(super) struct Tunnel<'a> {
+pub(super) struct Joined<'a> {
     connection: &'a mut Connection,
     exchange: &'a mut Exchange,
     upstream: &'a mut Wire,
@@ -68,7 +68,7 @@ impl Direction {
     }
 }
 
-impl<'a> Tunnel<'a> {
+impl<'a> Joined<'a> {
     pub(super) fn new(
         connection: &'a mut Connection,
         exchange: &'a mut Exchange,
@@ -77,7 +77,7 @@ impl<'a> Tunnel<'a> {
     ) -> Self {
         let now = Instant::now();
         let direction = |from: &Wire, to: &Wire| Direction {
-            transfer: Transfer::tunnel(from, to, now),
+            transfer: Transfer::until_end(from, to, now),
             frames: Frames::default(),
             is_ended: false,
         };
@@ -143,7 +143,7 @@ impl<'a> Tunnel<'a> {
     }
 }
 
-impl Tunnel<'_> {
+impl Joined<'_> {
     /// Tells both ends that the gateway goes away (RFC 6455 section 7.4.1), as far as they take it at once and where no
     /// frame is under way.
     fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<()> {
