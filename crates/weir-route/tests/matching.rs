@@ -270,8 +270,12 @@ fn the_order_in_which_routes_are_written_decides_nothing() {
 
 #[test]
 fn of_routes_that_offer_media_types_the_one_that_the_client_would_rather_have_wins() {
-    let rules =
-        &["path=/a a=text/html prio=1", "path=/a a=application/json", "path=/a h:x=1", "path=/b a=text/*"];
+    let rules = &[
+        "path=/a a=text/html prio=1",
+        "path=/a a=application/json",
+        "path=/a h:x=1 prio=2",
+        "path=/b a=text/*",
+    ];
     expect(
         rules,
         &[

@@ -1,7 +1,6 @@
 use super::*;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream as StdStream;
-use std::sync::Arc;
 
 use http::{HeaderValue, Request, Response};
 use tokio::net::UnixStream;
@@ -100,7 +99,7 @@ async fn h2_stream(length: Option<&'static str>) -> (H2Stream, H2Stream) {
         request.headers_mut().insert("content-length", HeaderValue::from_static(length));
     }
     let (answer, body) = client.ready().await.unwrap().send_request(request, false).unwrap();
-    (server.await.unwrap(), H2Stream::requested(answer, body, false, Arc::default()))
+    (server.await.unwrap(), H2Stream::requested(answer, body, false, std::sync::Arc::default()))
 }
 
 async fn moved(

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use weir_testkit::h2::{H2Event, H2Origin, H2Peer, RawH2, STATUS_200, block, code, data, kind, setting};
+use weir_testkit::h2::{
+    H2Event, H2Origin, H2Peer, RawH2, STATUS_200, block, code, data, kind, reset, setting,
+};
 use weir_testkit::{Authority, Gate, Gateway, LoadReport, Nginx, Problem, wait, wrk};
 
 use crate::Config;
@@ -398,7 +400,7 @@ fn a_client_that_cancels_what_the_endpoint_does_not_take_is_noticed() {
         if answers {
             assert_eq!(client.frame_of(stream).unwrap().fields.get(":status"), Some("200"));
         }
-        client.send(weir_testkit::h2::reset(stream, code::CANCEL));
+        client.send(reset(stream, code::CANCEL));
         assert_eq!(gateway.access_line("/")["error"], "client-gone");
         wait::until_true("the endpoint to be told", || cancelled.load(Ordering::SeqCst) == 1);
     }
