@@ -118,6 +118,11 @@ impl Socket {
         )
     }
 
+    /// Whether the peer may have a part of the last write although that write is not over, or has failed.
+    pub fn has_sent_part(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.has_sent_part())
+    }
+
     /// Ends the writing direction, within TLS with a word.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, s => Pin::new(s).poll_shutdown(cx), tls => tls.poll_shutdown(cx), stream => stream.poll_shutdown(cx))

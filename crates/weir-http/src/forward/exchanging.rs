@@ -98,7 +98,7 @@ impl<'a> Exchanging<'a> {
                         self.body.told_end();
                     }
                 }
-                Poll::Ready(Err(error)) if self.written == 0 && !self.io.is_framed() => {
+                Poll::Ready(Err(error)) if self.written == 0 && !self.io.has_sent_part() => {
                     return Err(ForwardError::ClosedBeforeSend(error));
                 }
                 Poll::Ready(Err(_)) => {

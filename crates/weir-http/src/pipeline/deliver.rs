@@ -10,7 +10,7 @@ use weir_wire::http1::{Body, Known, Method, Version};
 
 use super::delivery::Delivery;
 use super::head::{self, Framing};
-use super::{Answer, Next, upgrade};
+use super::{Answer, Next, grpc, upgrade};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::filter;
@@ -239,7 +239,8 @@ async fn stream(
         Err(code) => {
             exchange.record.error = Some(code);
             // What the client has must not look like the whole.
-            if matches!(framing, Framing::UntilClose) || connection.io.is_framed() {
+            let cuts = matches!(framing, Framing::UntilClose) || connection.io.is_framed();
+            if cuts && !grpc::end(&mut connection.io, exchange, code) {
                 connection.io.cut(h2::Reason::INTERNAL_ERROR);
             }
             forwarded.io.drop_bytes(&worker.base.spares.buffers);

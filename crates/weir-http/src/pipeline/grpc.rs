@@ -8,6 +8,7 @@ use weir_wire::grpc_web::ContentType;
 use weir_wire::http1::{Head, Known};
 
 use crate::exchange::Exchange;
+use crate::wire::Wire;
 
 /// The field in which a caller says how long it will wait.
 const TIMEOUT: &[u8] = b"grpc-timeout";
@@ -34,6 +35,19 @@ pub(crate) fn shorten(exchange: &mut Exchange, left: Duration) {
         write_timeout(left, &mut value);
         fields.set(TIMEOUT, &value);
     }
+}
+
+/// Ends a call whose time is over in the middle of its answer by the status for that, which a caller's own clock would
+/// give it a moment later; false where it is none, or cannot be told.
+pub(super) fn end(client: &mut Wire, exchange: &Exchange, code: ErrorCode) -> bool {
+    let is_told = code == ErrorCode::TotalTimeout
+        && client.is_framed()
+        && is_call(&exchange.request.fields)
+        && is_call(&exchange.response.fields);
+    let mut trailers = Head::default();
+    trailers.append(b"grpc-status", status(code).as_bytes());
+    trailers.append(b"grpc-message", &message(code.title()));
+    is_told && client.end(&trailers).is_ok()
 }
 
 /// Reads 1 to 8 digits and a unit (the gRPC protocol over HTTP/2, `Timeout`).

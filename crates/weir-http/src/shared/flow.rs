@@ -122,6 +122,16 @@ impl Flow {
     }
 }
 
+impl Flow {
+    /// Counts a write of which the peer may have something.
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if matches!(written, Poll::Ready(Ok(_))) || self.socket.has_sent_part() {
+            count(&self.pulse.writes);
+        }
+        written.map_err(|error| self.pulse.failed(error))
+    }
+}
+
 fn count(counter: &AtomicU64) {
     // Only the connection's own task writes it: no read-modify-write is needed.
     counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -144,9 +154,8 @@ impl AsyncRead for Flow {
 
 impl AsyncWrite for Flow {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(self.socket.poll_write(cx, bytes)).map_err(|error| self.pulse.failed(error))?;
-        count(&self.pulse.writes);
-        Poll::Ready(Ok(written))
+        let written = self.socket.poll_write(cx, bytes);
+        self.wrote(written)
     }
 
     fn poll_write_vectored(
@@ -154,10 +163,8 @@ impl AsyncWrite for Flow {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written =
-            ready!(self.socket.poll_write_vectored(cx, pieces)).map_err(|error| self.pulse.failed(error))?;
-        count(&self.pulse.writes);
-        Poll::Ready(Ok(written))
+        let written = self.socket.poll_write_vectored(cx, pieces);
+        self.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {

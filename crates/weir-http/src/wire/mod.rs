@@ -100,6 +100,14 @@ impl Wire {
         }
     }
 
+    /// Whether the peer may have something of what could not be written: on a stream that is not known.
+    pub(crate) fn has_sent_part(&self) -> bool {
+        match self {
+            Self::H1(io) => io.socket.has_sent_part(),
+            Self::H2(_) => true,
+        }
+    }
+
     /// Ends a stream behind what was written, with trailers where there are any. On HTTP/1.1 the framing does that.
     pub(crate) fn end(&mut self, trailers: &Head) -> Result<()> {
         match self {

@@ -23,6 +23,8 @@ pub struct TlsStream {
     is_bulk: bool,
     /// Bytes of a write whose records are among the outgoing ones.
     owed: usize,
+    /// Whether the kernel has taken some of those records.
+    has_sent_part: bool,
     reading: Reading,
     writing: Writing,
     facts: Arc<TlsFacts>,
@@ -66,6 +68,7 @@ impl TlsStream {
             is_fresh: true,
             is_bulk: false,
             owed: 0,
+            has_sent_part: false,
             reading: Reading::Open,
             writing: Writing::Open,
             facts: Arc::new(facts),
@@ -215,6 +218,11 @@ impl TlsStream {
         Poll::Ready(Ok(std::mem::take(&mut self.owed)))
     }
 
+    /// Whether the kernel has taken a part of the last write, which the peer may have read already.
+    pub(crate) const fn has_sent_part(&self) -> bool {
+        self.has_sent_part
+    }
+
     /// Tells the peer that nothing more will come, and ends the writing direction of the socket.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.say_end();
@@ -356,6 +364,7 @@ impl TlsStream {
             match self.session.run(&mut self.bytes, Wish::Write(content)) {
                 Ok(Turn::Done) => {
                     self.owed = content.len();
+                    self.has_sent_part = false;
                     return Ok(());
                 }
                 Ok(Turn::PeerClosed) => self.ended(),
@@ -404,7 +413,10 @@ impl TlsStream {
                 break;
             }
             match self.socket.poll_write(cx, outgoing.filled()) {
-                Poll::Ready(Ok(count)) => outgoing.consume(count),
+                Poll::Ready(Ok(count)) => {
+                    outgoing.consume(count);
+                    self.has_sent_part |= self.owed > 0 && count > 0;
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     shrink(&mut self.bytes.outgoing, &self.bytes.buffers);

@@ -74,10 +74,49 @@ fn each_field_has_a_row_on_the_page_of_operations() {
     }
 }
 
-/// The fields of a request's line.
+/// The fields that only a connection within TLS has.
+const TLS_FIELDS: [Field; 6] = [
+    Field::Sni,
+    Field::TlsVersion,
+    Field::TlsCipher,
+    Field::TlsCertificate,
+    Field::ClientCertSubject,
+    Field::ClientCertFingerprint,
+];
+
+/// The fields of every request's line.
 fn request_fields() -> impl Iterator<Item = Field> {
-    let of_streams = [Field::Sni, Field::DatagramsIn, Field::DatagramsOut, Field::End];
-    Field::ALL.iter().copied().filter(move |field| !of_streams.contains(field))
+    let of_streams = [Field::DatagramsIn, Field::DatagramsOut, Field::End];
+    let others = move |field: &Field| !of_streams.contains(field) && !TLS_FIELDS.contains(field);
+    Field::ALL.iter().copied().filter(others)
+}
+
+/// What a line says of TLS, each text the same.
+fn tls(text: &str) -> TlsRecord<'_> {
+    TlsRecord {
+        version: "TLSv1.3",
+        cipher: "TLS13_AES_256_GCM_SHA384",
+        sni: text,
+        certificate: text,
+        client_subject: text,
+        client_fingerprint: text,
+    }
+}
+
+#[test]
+fn only_lines_of_connections_within_tls_tell_of_it() {
+    let within = AccessRecord { tls: Some(tls("")), ..AccessRecord::EMPTY };
+    let lines = lines(AccessSettings::default(), &[AccessRecord::EMPTY, within]);
+    let [plain, within] = [0, 1].map(|n| serde_json::from_str::<Json>(&lines[n]).unwrap());
+    for field in TLS_FIELDS {
+        let known = match field {
+            Field::TlsVersion => json!("TLSv1.3"),
+            Field::TlsCipher => json!("TLS13_AES_256_GCM_SHA384"),
+            _ => Json::Null,
+        };
+        assert_eq!(plain.get(field.as_str()), None, "{}", field.as_str());
+        assert_eq!(within.get(field.as_str()), Some(&known), "{}", field.as_str());
+    }
 }
 
 #[test]
@@ -280,13 +319,15 @@ proptest! {
         let [request_id, method, host, path, user_agent, name] = &texts[..] else { unreachable!() };
         let name = String::from_utf8_lossy(name);
         let record = AccessRecord {
-            request_id, method, host, path, user_agent, route: &name, upstream: &name, ..record()
+            request_id, method, host, path, user_agent, route: &name, upstream: &name, tls: Some(tls(&name)),
+            ..record()
         };
         let line = &written(&AccessSettings::default(), &record);
         let (json, end) = line.split_at(line.len() - 1);
         prop_assert!(end == "\n" && !json.contains(char::is_control));
         let value: Json = serde_json::from_str(json).unwrap();
-        prop_assert_eq!(value.as_object().unwrap().len(), request_fields().count() + 4);
+        let fields = request_fields().chain(TLS_FIELDS);
+        prop_assert_eq!(value.as_object().unwrap().len(), fields.count() + 4);
         if !user_agent.is_empty() && std::str::from_utf8(user_agent).is_ok() {
             prop_assert_eq!(value["user_agent"].as_str().unwrap().as_bytes(), &user_agent[..]);
         }
@@ -294,7 +335,7 @@ proptest! {
         let (text, end) = line.split_at(line.len() - 1);
         prop_assert!(end == "\n" && !text.contains(char::is_control));
         let open = unquoted(text);
-        for field in request_fields() {
+        for field in request_fields().chain(TLS_FIELDS) {
             let key = format!(" {}=", field.as_str());
             prop_assert_eq!(open.matches(&key).count(), 1);
         }
