@@ -44,10 +44,13 @@ pub(super) fn end(client: &mut Wire, exchange: &Exchange, code: ErrorCode) -> bo
         && client.is_framed()
         && is_call(&exchange.request.fields)
         && is_call(&exchange.response.fields);
+    if !is_told {
+        return false;
+    }
     let mut trailers = Head::default();
     trailers.append(b"grpc-status", status(code).as_bytes());
     trailers.append(b"grpc-message", &message(code.title()));
-    is_told && client.end(&trailers).is_ok()
+    client.end(&trailers).is_ok()
 }
 
 /// Reads 1 to 8 digits and a unit (the gRPC protocol over HTTP/2, `Timeout`).

@@ -23,7 +23,7 @@ pub struct TlsStream {
     is_bulk: bool,
     /// Bytes of a write whose records are among the outgoing ones.
     owed: usize,
-    /// Whether the kernel has taken some of those records.
+    /// Whether the kernel has taken some of them; of no meaning while nothing is owed.
     has_sent_part: bool,
     reading: Reading,
     writing: Writing,
@@ -218,9 +218,9 @@ impl TlsStream {
         Poll::Ready(Ok(std::mem::take(&mut self.owed)))
     }
 
-    /// Whether the kernel has taken a part of the last write, which the peer may have read already.
+    /// Whether the kernel has taken a part of a write that is not over, or has failed: the peer may have read it.
     pub(crate) const fn has_sent_part(&self) -> bool {
-        self.has_sent_part
+        self.owed > 0 && self.has_sent_part
     }
 
     /// Tells the peer that nothing more will come, and ends the writing direction of the socket.
@@ -415,7 +415,7 @@ impl TlsStream {
             match self.socket.poll_write(cx, outgoing.filled()) {
                 Poll::Ready(Ok(count)) => {
                     outgoing.consume(count);
-                    self.has_sent_part |= self.owed > 0 && count > 0;
+                    self.has_sent_part = true;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {

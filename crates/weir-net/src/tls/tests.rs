@@ -207,7 +207,9 @@ async fn a_write_that_waits_is_neither_lost_nor_sent_twice() {
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     while let Poll::Ready(count) = server.poll_write(&mut cx, &sent[taken..]) {
         taken += count.unwrap();
+        assert!(!server.has_sent_part(), "what is over is no part");
     }
+    assert!(server.has_sent_part(), "the kernel takes pieces of a write that does not fit");
     let rest = sent[taken..].to_vec();
     let writing = tokio::spawn(async move {
         write_all(&mut server, &rest).await.unwrap();
